@@ -1,0 +1,76 @@
+"""nn-lens: what has my network learned, which features does it look for, and why?
+
+Names load when they are first used (PEP 562): importing nn_lens loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "LensError": "errors",
+    "Unit": "units",
+    "Direction": "units",
+    "Network": "engine.network",
+    "IMAGENET": "engine.network",
+    "filters": "engine.filters",
+    "activations": "engine.activations",
+    "receptive_field": "engine.receptive_field",
+    "maximize": "engine.maximize",
+    "maximize_steps": "engine.maximize",
+    "demo": "networks",
+    "Session": "sessions.session",
+    "Lens": "widgets.lens",
+    "FiltersView": "widgets.filters",
+    "MaximizationView": "widgets.maximization",
+    "ActivationsView": "widgets.activations",
+}
+_MODULES = {
+    "objectives": "engine.objectives",
+    "parametrizations": "engine.parametrizations",
+    "transforms": "engine.transforms",
+}
+
+if TYPE_CHECKING:
+    from nn_lens.engine import objectives as objectives
+    from nn_lens.engine import parametrizations as parametrizations
+    from nn_lens.engine import transforms as transforms
+    from nn_lens.engine.activations import activations as activations
+    from nn_lens.engine.filters import filters as filters
+    from nn_lens.engine.maximize import maximize as maximize
+    from nn_lens.engine.maximize import maximize_steps as maximize_steps
+    from nn_lens.engine.network import IMAGENET as IMAGENET
+    from nn_lens.engine.network import Network as Network
+    from nn_lens.engine.receptive_field import receptive_field as receptive_field
+    from nn_lens.errors import LensError as LensError
+    from nn_lens.networks import demo as demo
+    from nn_lens.sessions.session import Session as Session
+    from nn_lens.units import Direction as Direction
+    from nn_lens.units import Unit as Unit
+    from nn_lens.widgets.activations import ActivationsView as ActivationsView
+    from nn_lens.widgets.filters import FiltersView as FiltersView
+    from nn_lens.widgets.lens import Lens as Lens
+    from nn_lens.widgets.maximization import MaximizationView as MaximizationView
+
+__all__ = sorted([*_PUBLIC, *_MODULES])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"nn_lens.{_MODULES[name]}")
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(f"nn_lens.{_PUBLIC[name]}"), name)
+        globals()[name] = value
+        return value
+    from nn_lens.errors import nearest
+
+    near = nearest(name, __all__)
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    raise AttributeError(f"nn_lens has no {name!r}{hint}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""What a network is asked: plain functions over torch and numpy, no threads, no notebook."""

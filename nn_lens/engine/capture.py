@@ -1,0 +1,98 @@
+"""Reading the outputs of layers; the only file that registers a hook.
+
+The forward pass stops as soon as the last wanted layer has answered. A module that is called more
+than once answers with its first call, as the order of the layer table says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class _Enough(BaseException):
+    """Thrown through a model's forward once every wanted layer has answered.
+
+    A BaseException, so that a model's own `except Exception` does not swallow it.
+    """
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One module's first call: its name and the shape that it answered with, None if no tensor."""
+
+    name: str
+    module: nn.Module
+    output_shape: tuple[int, ...] | None
+
+
+def outputs(model: nn.Module, x: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Outputs of the named modules for one forward pass of `x`, as the model gives them.
+
+    Values keep their graph. A layer that is not the last to answer is copied, since a later
+    in-place rectifier would overwrite it. Names that were not reached are missing;
+    the name "" stands for the model's own answer.
+    """
+    modules = dict(model.named_modules())
+    found: dict[str, torch.Tensor] = {}
+    wanted = set(names)
+
+    def remember(name: str, output: Any) -> None:
+        output = output if name else first_tensor(output)
+        if name in found or not isinstance(output, torch.Tensor):
+            return
+        wanted.discard(name)
+        found[name] = output.clone() if wanted else output
+        if not wanted:
+            raise _Enough
+
+    with _hooks([(name, modules[name]) for name in names], lambda name, _module, output: remember(name, output)):
+        try:
+            model(x)
+        except _Enough:
+            pass
+    return found
+
+
+def trace(model: nn.Module, x: torch.Tensor) -> tuple[list[Seen], Any]:
+    """Every module that one whole forward pass of `x` calls, as they first answer, and the model's output.
+
+    A layer comes before the container that ends with it: the list runs from the input to the output.
+    """
+    seen: dict[str, Seen] = {}
+
+    def remember(name: str, module: nn.Module, output: Any) -> None:
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
+        seen.setdefault(name, Seen(name, module, shape))
+
+    modules = [(name, module) for name, module in model.named_modules() if name]
+    with _hooks(modules, remember):
+        answer = model(x)
+    return list(seen.values()), answer
+
+
+def first_tensor(answer: Any) -> torch.Tensor | None:
+    """The tensor of a model's answer: itself, or the first of a tuple, list or dictionary."""
+    if isinstance(answer, dict):
+        answer = list(answer.values())
+    if isinstance(answer, (tuple, list)):
+        answer = next((a for a in answer if isinstance(a, torch.Tensor)), None)
+    return answer if isinstance(answer, torch.Tensor) else None
+
+
+@contextmanager
+def _hooks(modules: list[tuple[str, nn.Module]], answered: Callable[[str, nn.Module, Any], None]) -> Iterator[None]:
+    """Calls `answered(name, module, output)` after each named module, until the block is left."""
+    handles = []
+    try:
+        for name, module in modules:
+            handles.append(module.register_forward_hook(lambda m, _inputs, output, name=name: answered(name, m, output)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

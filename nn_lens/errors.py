@@ -1,0 +1,34 @@
+"""Errors that say what was asked, what there is, the nearest match and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LensError(ValueError):
+    """Something that was asked of nn-lens cannot be done; the message says why and what to do."""
+
+
+class UnknownLayer(LensError):
+    """A layer name that the network does not have, or a layer that cannot be shown."""
+
+
+class UnknownUnit(LensError):
+    """A unit that cannot be read, or that lies outside its layer."""
+
+
+class PictureError(LensError):
+    """A file or array that is no picture, or not one that the network can see."""
+
+
+class NetworkError(LensError):
+    """A model that cannot be run: wrong input shape, or an exception in its forward."""
+
+
+def nearest(asked: str, there: Iterable[str], count: int = 3) -> list[str]:
+    """The names in `there` that look most like `asked`, best first, at most `count`."""
+    names = list(there)
+    close = difflib.get_close_matches(asked, names, count, cutoff=0.4)
+    inside = [name for name in names if asked and asked.lower() in name.lower()]
+    return list(dict.fromkeys(close + inside))[:count]
