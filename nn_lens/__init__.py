@@ -6,9 +6,8 @@ Names load when they are first used (PEP 562): importing nn_lens loads no torch.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
-
-__version__ = "0.1.0"
 
 _PUBLIC = {
     "LensError": "errors",
@@ -65,6 +64,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"nn_lens.{_PUBLIC[name]}"), name)
         globals()[name] = value
         return value
+    if name == "__version__":
+        return importlib.metadata.version("nn-lens")
     from nn_lens.errors import nearest
 
     near = nearest(name, __all__)

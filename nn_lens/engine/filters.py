@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import nn
 
 from nn_lens.engine.images import DIVERGING, colour_table, signed_levels
@@ -70,18 +71,29 @@ def filters(net: Network, layer: str) -> Filters:
     return Filters(layer, weights, reads_rgb)
 
 
-def has_filters(net: Network, layer: str) -> bool:
-    """Whether `filters` has something to show."""
+def filter_shape(net: Network, layer: str) -> tuple[int, int, int] | None:
+    """(inputs, kH, kW) of one of the layer's filters, None for a layer that `filters` refuses."""
     module = net.module(layer)
-    return isinstance(module, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+    if not isinstance(module, _WEIGHTED):
+        return None
+    planes, *kernel = (int(n) for n in _filters_first(module).shape[1:])
+    height, width = {0: (1, 1), 1: (1, *kernel), 2: tuple(kernel)}[len(kernel)]
+    return planes, height, width
+
+
+_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def _filters_first(module: nn.Module) -> torch.Tensor:
+    """The weights with the filter's own index first; a transposed convolution stores it second."""
+    weight: torch.Tensor = module.weight.detach()
+    return weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) and module.groups == 1 else weight
 
 
 def _weights(module: nn.Module) -> np.ndarray | None:
-    if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+    if not isinstance(module, _WEIGHTED):
         return None
-    weight = module.weight.detach().float().cpu()
-    if isinstance(module, nn.ConvTranspose2d) and module.groups == 1:
-        weight = weight.transpose(0, 1)
+    weight = _filters_first(module).float().cpu()
     if isinstance(module, nn.Conv1d):
         weight = weight[:, :, None]
     while weight.ndim < 4:
@@ -100,5 +112,5 @@ def _nearest(net: Network, layer: str) -> str:
     here = names.index(layer)
     # Before the layer rather than after it: that is whose answers it passes on.
     order = sorted(range(len(names)), key=lambda i: (abs(i - here), i > here))
-    name = next((names[i] for i in order if has_filters(net, names[i])), None)
+    name = next((names[i] for i in order if isinstance(net.module(names[i]), _WEIGHTED)), None)
     return "none: this network has neither convolutions nor linear layers" if name is None else repr(name)

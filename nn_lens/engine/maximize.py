@@ -117,16 +117,11 @@ def maximize(
     Raises:
         LensError: units of different layers, a size the network does not take, or a failing forward.
     """
-    start = time.perf_counter()
-    run = _Run(as_network(net), goal, steps, seed, size, parametrization, transforms)
-    history = []
+    run = Run(net, goal, steps, seed, size, parametrization, transforms)
     for step in run.steps():
-        history.append(step.activations)
         if on_step is not None:
             on_step(step)
-    images, activations = run.final()
-    seconds = time.perf_counter() - start
-    return Maximized(run.names, images, activations, np.stack(history), len(history), seconds, run.notes(activations, len(history)))
+    return run.result()
 
 
 def maximize_steps(
@@ -140,16 +135,18 @@ def maximize_steps(
     transforms: Transform | None = None,
 ) -> Iterator[Step]:
     """The steps of `maximize` as they happen; same arguments. Closing the iterator stops within a step."""
-    return _Run(as_network(net), goal, steps, seed, size, parametrization, transforms).steps()
+    return Run(net, goal, steps, seed, size, parametrization, transforms).steps()
 
 
-class _Run:
-    """One maximization: its goals cut into batches that fit the memory."""
+class Run:
+    """One maximization: its goals cut into batches that fit the memory. Take the `steps`, then the `result`."""
 
     def __init__(
-        self, net: Network, goal: Goal, steps: int | None, seed: int, size: Any,
-        parametrization: Parametrization | None, transform: Transform | None,
+        self, net: Network, goal: Goal, steps: int | None = None, seed: int = 0, size: Any = None,
+        parametrization: Parametrization | None = None, transform: Transform | None = None,
     ) -> None:  # fmt: skip
+        self._start = time.perf_counter()
+        net = as_network(net)
         if steps is not None and steps < 1:
             raise LensError(f"steps must be 1 or more, or None, got {steps}.")
         self.net, self.limit = net, steps
@@ -164,25 +161,37 @@ class _Run:
         per_batch = min(32, most)
         parts = [self.goals[i : i + per_batch] for i in range(0, len(self.goals), per_batch)]
         self.batches = [_Batch(self, part, seed) for part in parts]
+        self.history: list[np.ndarray] = []
 
     def steps(self) -> Iterator[Step]:
-        limit = self.limit or MOST_STEPS
-        history: list[np.ndarray] = []
-        for index in range(limit):
+        """The steps as they happen. A unit that rests stays as it is while others of its page go on."""
+        for index in range(self.limit or MOST_STEPS):
             done = [batch.step(index) for batch in self.batches]
             activations = np.concatenate([d[1] for d in done])
-            history.append(activations)
+            self.history.append(activations)
             yield Step(index, torch.cat([d[0] for d in done]), activations)
-            if self.limit is None and _rests(history):
+            if self.limit is None and len(self.history) >= 3 * _WINDOW and self._all_rest():
                 return
 
-    def final(self) -> tuple[np.ndarray, np.ndarray]:
-        """The pictures, and the goals' own values on them without transforms."""
+    def result(self) -> Maximized:
+        """The pictures as they are now, and the goals' own values on them without transforms."""
         done = [batch.look() for batch in self.batches]
-        return np.concatenate([d[0] for d in done]), np.concatenate([d[1] for d in done])
+        pictures, activations = np.concatenate([d[0] for d in done]), np.concatenate([d[1] for d in done])
+        history = np.stack(self.history) if self.history else np.zeros((0, len(self.goals)), np.float32)
+        seconds = time.perf_counter() - self._start
+        notes = self._notes(activations)
+        return Maximized(self.names, pictures, activations, history, len(self.history), seconds, notes)
 
-    def notes(self, activations: np.ndarray, steps: int) -> tuple[str, ...]:
-        dead = f"dead: never above 0 in {steps} steps; no gradient reached the picture, or none that helped"
+    def _all_rest(self) -> bool:
+        """Holds the units whose score rests; whether that is all of them."""
+        rest = _rests(self.history[-2 * _WINDOW :])
+        for batch in self.batches:
+            own, rest = rest[: batch.count], rest[batch.count :]
+            batch.hold(own)
+        return all(batch.held.all() for batch in self.batches)
+
+    def _notes(self, activations: np.ndarray) -> tuple[str, ...]:
+        dead = f"dead: never above 0 in {len(self.history)} steps; no gradient reached the picture, or none that helped"
         rectified = np.concatenate([batch.rectified for batch in self.batches])
         return tuple(dead if off and a <= 0 else "" for a, off in zip(activations, rectified, strict=True))
 
@@ -190,7 +199,7 @@ class _Run:
 class _Batch:
     """Up to a page of goals that are optimized together, each with a generator of its own."""
 
-    def __init__(self, run: _Run, goals: list[Any], seed: int) -> None:
+    def __init__(self, run: Run, goals: list[Any], seed: int) -> None:
         self.run, self.count = run, len(goals)
         # One picture alone takes other convolution kernels than several, and would differ in the last bits.
         goals = goals * 2 if len(goals) == 1 else goals
@@ -204,6 +213,14 @@ class _Batch:
         self.optimizer = torch.optim.Adam([self.free], lr=run.parametrization.rate, maximize=True)
         self.lively: frozenset[int] | None = None
         self.rectified = np.zeros(self.count, bool)
+        self.held = np.zeros(self.count, bool)
+        self._kept = self.free.detach().clone()
+
+    def hold(self, rest: np.ndarray) -> None:
+        """Keeps the pictures of the units that rest as they are now."""
+        for i in np.flatnonzero(rest & ~self.held):
+            self._kept[i] = self.free.detach()[i]
+        self.held |= rest
 
     def step(self, index: int) -> tuple[torch.Tensor, np.ndarray]:
         """One step up; the pictures and scores before it."""
@@ -221,6 +238,8 @@ class _Batch:
             if scores.requires_grad:
                 (self.free.grad,) = torch.autograd.grad(scores.sum(), self.free)
                 self.optimizer.step()
+                for i in np.flatnonzero(self.held):
+                    self.free.data[i] = self._kept[i]
         return pictures.detach()[: self.count], scores.detach()[: self.count].float().cpu().numpy()
 
     def look(self) -> tuple[np.ndarray, np.ndarray]:
@@ -317,12 +336,10 @@ def _seed(seed: int, goal: Any) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed} {text}".encode(), digest_size=7).digest(), "big")
 
 
-def _rests(history: list[np.ndarray]) -> bool:
-    """Whether no score rose by more than 2 % over the last window."""
-    if len(history) < 3 * _WINDOW:
-        return False
-    now, before = (np.mean(history[i:j], axis=0) for i, j in ((-_WINDOW, None), (-2 * _WINDOW, -_WINDOW)))
-    return bool(np.all(now - before <= 0.02 * np.abs(now)))
+def _rests(history: list[np.ndarray]) -> np.ndarray:
+    """(N,) whether each score rose by at most 2 % from the first to the second half of (steps,N) scores."""
+    now, before = (np.mean(half, axis=0) for half in (history[_WINDOW:], history[:_WINDOW]))
+    return np.asarray(now - before <= 0.02 * np.abs(now))
 
 
 def _vector_figure(result: Maximized) -> Figure:

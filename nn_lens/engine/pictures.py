@@ -145,14 +145,54 @@ def _from_pil(image: Image.Image, shape: tuple[int, ...]) -> torch.Tensor:
         raise PictureError(f"This network reads {channels} channels, which no picture file has; pass a float tensor of {shape}.")
     image = flattened(image) if channels != 4 else image
     image = image.convert(_MODES[channels])
-    scale = max(height / image.height, width / image.width)
-    crop = width / scale, height / scale
-    left, top = (image.width - crop[0]) / 2, (image.height - crop[1]) / 2
-    box = left, top, left + crop[0], top + crop[1]
+    box = _central_box(image, height, width)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3)
     values = np.asarray(image, np.float32).reshape(height, width, channels) / 255
     return torch.from_numpy(values.transpose(2, 0, 1).copy())
+
+
+def display_picture(source: Any, shape: tuple[int, ...], side: int) -> Image.Image | None:
+    """The part of a picture that a network of input `shape` sees, in RGB, for people: at most `side` pixels long.
+
+    Small pictures stay as they are; None where the network's input is no picture.
+    """
+    if len(shape) != 3 or shape[0] not in _MODES:
+        return None
+    if not isinstance(source, Image.Image):
+        source = as_image(source, shape)
+    image = flattened(ImageOps.exif_transpose(source)).convert("RGB")
+    _, height, width = shape
+    box = _central_box(image, height, width)
+    scale = min(side / max(box[2] - box[0], box[3] - box[1]), 1.0)
+    size = max(1, round((box[2] - box[0]) * scale)), max(1, round((box[3] - box[1]) * scale))
+    return image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3)
+
+
+def as_image(source: Any, shape: tuple[int, ...]) -> Any:
+    """`source` as a PIL image; as it is, once checked, where the network's input is none that Pillow holds.
+
+    Raises:
+        PictureError: it is no picture.
+    """
+    if len(shape) != 3 or shape[0] not in _MODES:
+        read_picture(source, shape)
+        return source
+    if not isinstance(source, (np.ndarray, torch.Tensor)):
+        return open_image(source)
+    x = read_picture(source, shape)
+    if isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.shape != shape:
+        return Image.fromarray(source.squeeze(2) if source.ndim == 3 and source.shape[2] == 1 else source)
+    values = (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(values[..., 0] if shape[0] == 1 else values, _MODES[shape[0]])
+
+
+def _central_box(image: Image.Image, height: int, width: int) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of the largest central part of the proportions height : width."""
+    scale = max(height / image.height, width / image.width)
+    crop = width / scale, height / scale
+    left, top = (image.width - crop[0]) / 2, (image.height - crop[1]) / 2
+    return left, top, left + crop[0], top + crop[1]
 
 
 def flattened(image: Image.Image) -> Image.Image:

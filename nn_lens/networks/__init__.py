@@ -1,0 +1,89 @@
+"""Bundled networks, each with its weights, model card and the script that trains it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from nn_lens.engine.network import Network
+from nn_lens.errors import LensError, nearest
+
+if TYPE_CHECKING:
+    from nn_lens.networks.digits import DigitsNetwork
+
+_HERE = Path(__file__).parent
+
+
+def demo(name: str = "photos") -> Network:
+    """A bundled Network with `.labels` and `.samples`, a dict of names and PIL images.
+
+    name: "photos", 20 everyday classes at 64x64 (see photos20.md beside the weights), or "digits", trained
+        on scikit-learn's 8x8 digits when first asked for, in seconds.
+
+    Raises:
+        LensError: there is no such network.
+    """
+    if name not in _NETWORKS:
+        near = nearest(str(name), _NETWORKS) or list(_NETWORKS)
+        raise LensError(f"There is no bundled network {name!r}; did you mean {' or '.join(map(repr, near))}?")
+    return _NETWORKS[name]()
+
+
+def _photos() -> Network:
+    import safetensors.torch
+
+    from nn_lens.networks.photos20 import INPUT_SHAPE, MEAN, STD, photos20_network
+
+    card = json.loads((_HERE / "photos20.json").read_text())
+    model = photos20_network(tuple(card["options"]["widths"]))
+    model.load_state_dict({k: v.float() for k, v in safetensors.torch.load_file(_HERE / "photos20.safetensors").items()})
+    net = Network(model.eval(), INPUT_SHAPE, (MEAN, STD), card["classes"])
+    net.samples.update(sample_pictures(INPUT_SHAPE))
+    return net
+
+
+def _digits() -> Network:
+    from nn_lens.networks.digits import digit_pictures
+
+    net = Network(_digits_model(), (1, 8, 8), False, [str(n) for n in range(10)])
+    net.samples.update(digit_pictures())
+    return net
+
+
+@cache
+def _digits_model() -> DigitsNetwork:
+    from nn_lens.networks.digits import trained_digits_network
+
+    return trained_digits_network()
+
+
+_NETWORKS: dict[str, Callable[[], Network]] = {"photos": _photos, "digits": _digits}
+
+
+def sample_pictures(input_shape: tuple[int, ...]) -> dict[str, Image.Image]:
+    """Pictures that installed packages ship, for networks that read such; those of a missing package are left out."""
+    if len(input_shape) != 3 or input_shape[0] not in (1, 3, 4):
+        return {}
+    files = {
+        "cat": ("skimage", "data/chelsea.png"),
+        "astronaut": ("skimage", "data/astronaut.png"),
+        "coffee": ("skimage", "data/coffee.png"),
+        "rocket": ("skimage", "data/rocket.jpg"),
+        "flower": ("sklearn", "datasets/images/flower.jpg"),
+        "temple": ("sklearn", "datasets/images/china.jpg"),
+        "grace hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+    }
+    found = {}
+    for name, (package, path) in files.items():
+        spec = importlib.util.find_spec(package)
+        file = Path(spec.origin).parent / path if spec and spec.origin else None
+        if file is not None and file.is_file():
+            with Image.open(file) as image:
+                found[name] = image.convert("RGB")
+    return found

@@ -1,0 +1,83 @@
+/** What goes between the browser and the kernel; the other side is nn_lens/widgets/panel.py. */
+
+export interface Layer {
+  name: string;
+  kind: string;
+  shape: number[];
+  channels: number;
+  grid: [number, number];
+  /** Planes, height and width of a filter, null where the layer has none. */
+  filter: [number, number, number] | null;
+}
+
+export interface Network {
+  name: string;
+  input: number[];
+  layers: Layer[];
+}
+
+export interface Selection {
+  layer: string;
+  channel: number;
+  row: number | null;
+  column: number | null;
+}
+
+export interface Picture {
+  key: string;
+  name: string;
+  data: DataView;
+}
+
+export interface Sample {
+  name: string;
+  data: DataView;
+}
+
+export type Colour = "rgb" | "diverging" | "sequential";
+
+/** Tiles of a layer as levels 0 to 255: units [start, start + count) of total, each of planes x height x width. */
+export interface Stack {
+  layer: string;
+  start: number;
+  count: number;
+  total: number;
+  planes: number;
+  height: number;
+  width: number;
+  colour: Colour;
+  weights: number;
+  levels: Uint8Array;
+  /** Two numbers a unit: the values of levels 0 and 255. */
+  ranges: Float32Array;
+  largest: Float32Array;
+  mean: Float32Array;
+}
+
+/** Maximizing images of some units, side by side in one bitmap. */
+export interface Page {
+  layer: string;
+  channels: number[];
+  height: number;
+  width: number;
+  step: number;
+  finished: boolean;
+  activations: number[];
+  notes: string[];
+  weights: number;
+  sheet: ImageBitmap;
+}
+
+export type Score = [label: string, probability: number];
+
+/** The kinds of things that the browser asks for; one question of each kind is open at a time. */
+export type What = "maps" | "filters" | "scores" | "page";
+
+export function bytes(view: DataView): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+/** Numbers of a message's buffer, which need not begin at a multiple of four bytes. */
+export function floats(view: DataView): Float32Array {
+  return new Float32Array(bytes(view).slice().buffer);
+}

@@ -1,0 +1,349 @@
+/**
+ * What one widget knows: the selection, and everything the kernel has sent. Views read it and draw themselves
+ * once per animation frame after a change; what they miss is asked for in that frame, so that a storm of
+ * slider events becomes one question.
+ */
+import type { AnyModel } from "@anywidget/types";
+import {
+  bytes,
+  floats,
+  type Layer,
+  type Network,
+  type Page,
+  type Picture,
+  type Sample,
+  type Score,
+  type Selection,
+  type Stack,
+  type What,
+} from "./protocol";
+
+/** Units on a page of maximizing images. */
+export const PAGE = 12;
+/** How long a selection has to stay before its maximizing images are asked for, in milliseconds. */
+const REST = 60;
+/** Bytes of stacks kept in the browser; the longest unused go first. */
+const KEPT_BYTES = 192 << 20;
+const CHUNK = 512 << 10;
+
+interface Open {
+  id: number;
+  key: string;
+}
+
+export class Store {
+  readonly network: Network;
+  readonly layers: Map<string, Layer>;
+  readonly views: string[];
+  readonly samples: Sample[];
+  readonly colours: Record<string, Uint8Array>;
+  selection: Selection;
+  picture: Picture | null;
+  weights: number;
+  /** Steps done of the maximizing images that are being made, null when none are. */
+  running: number | null = null;
+  stopped = "";
+  uploadError = "";
+
+  private stacks = new Map<string, Stack>();
+  private pages = new Map<string, Page>();
+  private scoresOf = new Map<string, Score[]>();
+  private open = new Map<What, Open>();
+  private failures = new Map<string, string>();
+  private listeners = new Set<() => void>();
+  private frame = 0;
+  private ids = 0;
+  private uploads = 0;
+  private movedAt = 0;
+  private restTimer = 0;
+  private readonly offs: (() => void)[] = [];
+
+  constructor(readonly model: AnyModel) {
+    this.network = model.get("_network");
+    this.layers = new Map(this.network.layers.map((layer) => [layer.name, layer]));
+    this.views = model.get("_views");
+    this.samples = model.get("_samples");
+    const tables: Record<string, DataView> = model.get("_colours");
+    this.colours = Object.fromEntries(Object.entries(tables).map(([k, v]) => [k, bytes(v)]));
+    this.selection = model.get("_selection");
+    this.picture = model.get("_picture");
+    this.weights = model.get("_weights");
+    this.listen("change:_selection", () => {
+      this.selection = model.get("_selection");
+      this.moved();
+    });
+    this.listen("change:_picture", () => {
+      this.picture = model.get("_picture");
+      this.uploadError = "";
+      this.changed();
+    });
+    this.listen("change:view", () => this.changed());
+    this.listen("change:_weights", () => this.newWeights(model.get("_weights")));
+    this.listen("msg:custom", (content: Message, buffers: DataView[]) => this.receive(content, buffers));
+  }
+
+  close(): void {
+    for (const off of this.offs) off();
+    cancelAnimationFrame(this.frame);
+    clearTimeout(this.restTimer);
+    for (const page of this.pages.values()) page.sheet.close();
+    this.listeners.clear();
+  }
+
+  // ---- for views ----
+
+  /** Has `draw` called once per frame in which something changed; gives back how to end that. */
+  subscribe(draw: () => void): () => void {
+    this.listeners.add(draw);
+    this.changed();
+    return () => this.listeners.delete(draw);
+  }
+
+  get layer(): Layer {
+    return this.layers.get(this.selection.layer) as Layer;
+  }
+
+  get view(): string {
+    return this.model.get("view") || "all";
+  }
+
+  set view(name: string) {
+    this.model.set("view", name);
+    this.model.save_changes();
+    this.changed();
+  }
+
+  shows(view: string): boolean {
+    return this.views.includes(view) && (this.view === "all" || this.view === view);
+  }
+
+  /** Selects a unit; a channel beyond the layer's last becomes the last. */
+  select(layer: string, channel: number): void {
+    const found = this.layers.get(layer);
+    if (!found) return;
+    const kept = Math.max(0, Math.min(channel, found.channels - 1));
+    if (layer === this.selection.layer && kept === this.selection.channel) return;
+    this.selection = { layer, channel: kept, row: null, column: null };
+    this.model.set("_selection", this.selection);
+    this.model.save_changes();
+    this.moved();
+  }
+
+  selectLayer(index: number): void {
+    const list = this.network.layers;
+    this.select(list[Math.max(0, Math.min(index, list.length - 1))].name, this.selection.channel);
+  }
+
+  /** The maps or filters that hold the selected unit, or undefined until they have come. */
+  stack(what: "maps" | "filters"): Stack | undefined {
+    return this.stacks.get(this.key(what));
+  }
+
+  page(): Page | undefined {
+    return this.pages.get(this.key("page"));
+  }
+
+  scores(): Score[] | undefined {
+    return this.scoresOf.get(this.key("scores"));
+  }
+
+  /** Why `what` has nothing to show, "" if it has or may yet. */
+  failure(what: What): string {
+    return this.failures.get(`${what} ${this.key(what)}`) ?? "";
+  }
+
+  pageChannels(): number[] {
+    const start = Math.floor(this.selection.channel / PAGE) * PAGE;
+    const count = Math.min(PAGE, this.layer.channels - start);
+    return Array.from({ length: count }, (_, i) => start + i);
+  }
+
+  stop(): void {
+    this.stopped = this.key("page");
+    this.model.send({ type: "stop", what: "page" });
+    this.changed();
+  }
+
+  goOn(): void {
+    this.stopped = "";
+    this.changed();
+  }
+
+  chooseSample(name: string): void {
+    this.model.send({ type: "sample", name });
+  }
+
+  /** Sends a picture file in pieces; its name is shown with it. */
+  upload(name: string, data: Uint8Array): void {
+    const upload = ++this.uploads;
+    const count = Math.max(1, Math.ceil(data.length / CHUNK));
+    this.uploadError = "";
+    for (let index = 0; index < count; index++) {
+      const piece = data.slice(index * CHUNK, (index + 1) * CHUNK);
+      this.model.send({ type: "upload", upload, index, count, name }, undefined, [piece.buffer]);
+    }
+    this.changed();
+  }
+
+  failedUpload(text: string): void {
+    this.uploadError = text;
+    this.changed();
+  }
+
+  changed(): void {
+    if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
+  }
+
+  // ---- asking ----
+
+  private draw(): void {
+    this.frame = 0;
+    for (const listener of this.listeners) listener();
+    if (this.listeners.size) this.askForMissing();
+  }
+
+  private askForMissing(): void {
+    const { layer, channel } = this.selection;
+    if (this.picture && this.shows("activations") && !this.stack("maps")) {
+      this.ask("maps", { layer, channel, picture: this.picture.key });
+    }
+    if (this.shows("filters") && !this.stack("filters")) this.ask("filters", { layer, channel });
+    if (this.picture && this.shows("picture") && !this.scores()) this.ask("scores", { picture: this.picture.key });
+    const page = this.page();
+    if (this.shows("maximization") && !page?.finished && this.stopped !== this.key("page")) {
+      const wait = this.movedAt + REST - performance.now();
+      clearTimeout(this.restTimer);
+      if (wait > 0) this.restTimer = window.setTimeout(() => this.changed(), wait);
+      else this.ask("page", { layer, channels: this.pageChannels() });
+    }
+  }
+
+  private ask(what: What, content: object): void {
+    const key = this.key(what);
+    if (this.open.get(what)?.key === key || this.failures.has(`${what} ${key}`)) return;
+    const id = ++this.ids;
+    this.open.set(what, { id, key });
+    if (what === "page") this.running = 0;
+    this.model.send({ type: "want", id, what, ...content });
+  }
+
+  /** Names what the present selection needs of a kind. */
+  private key(what: What): string {
+    const { layer, channel } = this.selection;
+    if (what === "scores") return this.picture?.key ?? "";
+    if (what === "page") return `${layer} ${Math.floor(channel / PAGE)}`;
+    const { planes, height, width } = this.tileShape(what);
+    const most = Math.max(1, Math.floor((4 << 20) / Math.max(1, planes * height * width)));
+    const part = `${layer} ${Math.floor(channel / most)}`;
+    return what === "maps" ? `maps ${this.picture?.key} ${part}` : `filters ${part}`;
+  }
+
+  private tileShape(what: "maps" | "filters"): { planes: number; height: number; width: number } {
+    if (what === "maps") return { planes: 1, height: this.layer.grid[0], width: this.layer.grid[1] };
+    const [planes, height, width] = this.layer.filter ?? [1, 1, 1];
+    return { planes, height, width };
+  }
+
+  private moved(): void {
+    const page = this.key("page");
+    if (this.open.get("page") && this.open.get("page")?.key !== page) {
+      // The slider has left the page whose images are being made.
+      this.model.send({ type: "stop", what: "page" });
+      this.open.delete("page");
+      this.running = null;
+    }
+    if (!this.pages.has(page)) this.movedAt = performance.now();
+    if (this.stopped && this.stopped !== page) this.stopped = "";
+    this.changed();
+  }
+
+  // ---- answers ----
+
+  private receive(content: Message, buffers: DataView[]): void {
+    const what = [...this.open].find(([, open]) => open.id === content.id)?.[0];
+    const key = what && this.open.get(what)?.key;
+    if (content.type === "error") this.fail(content, what);
+    else if (what && key) this.answer(what, key, content, buffers);
+    if (content.type === "page" && !content.finished) {
+      requestAnimationFrame(() => this.model.send({ type: "ack" }));
+    }
+    this.changed();
+  }
+
+  private answer(what: What, key: string, content: Message, buffers: DataView[]): void {
+    if (content.weights !== undefined && content.weights !== this.weights) this.newWeights(content.weights);
+    if (content.type === "stack") {
+      const [levels, ranges, largest, mean] = buffers;
+      const stack = { levels: bytes(levels), ranges: floats(ranges), largest: floats(largest), mean: floats(mean) };
+      this.keep(key, { ...(content as unknown as Stack), ...stack });
+    } else if (content.type === "scores") {
+      this.scoresOf.set(key, content.scores as Score[]);
+    } else if (content.type === "page") {
+      this.running = content.step as number;
+      void this.keepPage(key, content as unknown as Page, buffers[0]);
+    } else {
+      this.open.delete(what);
+      if (what === "page") this.running = null;
+    }
+  }
+
+  private async keepPage(key: string, page: Page, data: DataView): Promise<void> {
+    const sheet = await createImageBitmap(new Blob([bytes(data) as BlobPart]));
+    const old = this.pages.get(key);
+    // Bitmaps are decoded in no certain order.
+    if (old && old.weights === page.weights && (old.finished || old.step > page.step)) return sheet.close();
+    old?.sheet.close();
+    this.pages.set(key, { ...page, sheet });
+    this.changed();
+  }
+
+  private keep(key: string, stack: Stack): void {
+    this.stacks.delete(key);
+    this.stacks.set(key, stack);
+    let used = 0;
+    for (const kept of this.stacks.values()) used += kept.levels.length;
+    for (const [oldest, kept] of this.stacks) {
+      if (used <= KEPT_BYTES || oldest === key) break;
+      this.stacks.delete(oldest);
+      used -= kept.levels.length;
+    }
+  }
+
+  private fail(content: Message, what: What | undefined): void {
+    const text = String(content.text);
+    if (what) {
+      this.failures.set(`${what} ${this.open.get(what)?.key}`, text);
+      this.open.delete(what);
+      if (what === "page") this.running = null;
+    } else if (content.what === "upload" || content.what === "sample") {
+      this.uploadError = text;
+    }
+  }
+
+  /** The model has changed: all that was sent is out of date. */
+  private newWeights(version: number): void {
+    this.weights = version;
+    this.stacks.clear();
+    this.scoresOf.clear();
+    this.failures.clear();
+    this.open.clear();
+    for (const page of this.pages.values()) page.sheet.close();
+    this.pages.clear();
+    this.changed();
+  }
+
+  private listen(event: string, call: (...args: never[]) => void): void {
+    // biome-ignore lint/suspicious/noExplicitAny: the types of events are anywidget's
+    const on = call as any;
+    this.model.on(event, on);
+    this.offs.push(() => this.model.off(event, on));
+  }
+}
+
+interface Message {
+  type: string;
+  id?: number;
+  what?: string;
+  weights?: number;
+  [name: string]: unknown;
+}

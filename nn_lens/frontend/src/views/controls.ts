@@ -1,0 +1,57 @@
+/** The row that drives everything: layer slider, unit slider, view switch. */
+import { el, say } from "../shared/dom";
+import type { Store } from "../shared/store";
+
+const NAMES: Record<string, string> = {
+  all: "All",
+  picture: "Picture",
+  filters: "Filters",
+  maximization: "Maximizing",
+  activations: "Maps",
+};
+
+export class Controls {
+  readonly root: HTMLElement;
+  private readonly layer = el("input", { type: "range", min: 0, class: "layer", "aria-label": "layer" });
+  private readonly unit = el("input", { type: "range", min: 0, class: "unit", "aria-label": "unit" });
+  private readonly number = el("input", { type: "number", min: 0, class: "number", "aria-label": "unit number" });
+  private readonly layerText = el("output", { class: "text" });
+  private readonly unitText = el("output", { class: "text" });
+  private readonly switches = new Map<string, HTMLButtonElement>();
+
+  constructor(private readonly store: Store) {
+    const names = store.network.layers.map((layer) => layer.name);
+    this.layer.max = String(names.length - 1);
+    this.layer.addEventListener("input", () => store.selectLayer(Number(this.layer.value)));
+    this.unit.addEventListener("input", () => store.select(store.selection.layer, Number(this.unit.value)));
+    this.number.addEventListener("change", () => store.select(store.selection.layer, Number(this.number.value)));
+    const views = store.views.length > 2 ? ["all", ...store.views] : [];
+    for (const view of views) {
+      const choose = () => {
+        store.view = view;
+      };
+      this.switches.set(view, el("button", { type: "button", onclick: choose }, NAMES[view] ?? view));
+    }
+    this.root = el(
+      "div",
+      { class: "controls" },
+      el("label", { class: "slider" }, el("span", {}, "Layer"), this.layer, this.layerText),
+      el("label", { class: "slider" }, el("span", {}, "Unit"), this.unit, this.number, this.unitText),
+      el("div", { class: "switch", role: "group", "aria-label": "view" }, ...this.switches.values()),
+    );
+  }
+
+  draw(): void {
+    const { store } = this;
+    const { layer } = store;
+    const index = store.network.layers.indexOf(layer);
+    this.layer.value = String(index);
+    this.layer.setAttribute("aria-valuetext", `${layer.name}, ${layer.kind}`);
+    say(this.layerText, `${layer.name} · ${layer.kind} · ${layer.shape.join("×")}`);
+    this.unit.max = this.number.max = String(layer.channels - 1);
+    this.unit.value = String(store.selection.channel);
+    if (document.activeElement !== this.number) this.number.value = String(store.selection.channel);
+    say(this.unitText, `of ${layer.channels}`);
+    for (const [view, button] of this.switches) button.setAttribute("aria-pressed", String(view === store.view));
+  }
+}

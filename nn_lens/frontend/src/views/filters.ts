@@ -1,0 +1,90 @@
+/** The filters of a layer: in colour where it reads the picture, else the slices of the selected one. */
+import { short } from "../shared/dom";
+import { Grid, type Place } from "../shared/grid";
+import type { Stack } from "../shared/protocol";
+import type { Store } from "../shared/store";
+import { paint, valueAt } from "../shared/tiles";
+import { View } from "./view";
+
+export class FiltersView extends View {
+  private readonly grid: Grid;
+  private hover: Place | null = null;
+
+  constructor(store: Store) {
+    super(store, "filters", "Filters");
+    this.grid = new Grid(
+      (index) => this.stack()?.colour === "rgb" && store.select(store.selection.layer, index),
+      (place) => {
+        this.hover = place;
+        this.tell();
+      },
+      64,
+    );
+    this.body.append(this.grid.root);
+  }
+
+  draw(): void {
+    const failure = this.store.failure("filters");
+    const stack = this.stack();
+    this.stale(!stack && !failure);
+    this.empty(failure);
+    if (!stack) return;
+    const { layer, channel } = this.store.selection;
+    const { colours } = this.store;
+    const { height, width } = stack;
+    if (stack.colour === "rgb") {
+      const label = `${stack.total} filters of layer ${layer}, ${height} by ${width} pixels, in colour`;
+      const key = `${layer} ${stack.weights} ${stack.start}`;
+      this.grid.show(
+        {
+          key,
+          count: stack.count,
+          height,
+          width,
+          label,
+          paint: (i, out) => paint(stack, stack.start + i, 0, colours, out),
+        },
+        channel - stack.start,
+      );
+    } else {
+      const label = `Filter ${channel} of layer ${layer}: ${stack.planes} slices of ${height} by ${width}`;
+      const key = `${layer} ${stack.weights} ${channel}`;
+      this.grid.show(
+        { key, count: stack.planes, height, width, label, paint: (i, out) => paint(stack, channel, i, colours, out) },
+        null,
+      );
+    }
+    this.root.dataset.shown = `${layer}:${channel}`;
+    this.tell();
+  }
+
+  close(): void {
+    this.grid.close();
+  }
+
+  private stack(): Stack | undefined {
+    return this.store.stack("filters");
+  }
+
+  private tell(): void {
+    const stack = this.stack();
+    if (!stack || this.body.hidden) return;
+    const { channel } = this.store.selection;
+    const at = this.hover;
+    const size = `${stack.height}×${stack.width}`;
+    if (stack.colour === "rgb") {
+      const unit = at ? stack.start + at.index : channel;
+      const values = at ? [0, 1, 2].map((p) => short(valueAt(stack, unit, p, at.row, at.column))).join(", ") : "";
+      this.note.textContent = at
+        ? `filter ${unit}, row ${at.row}, column ${at.column}: red, green, blue ${values}`
+        : `${stack.total} filters of ${size} over red, green, blue; grey is zero; filter ${channel} is marked`;
+    } else if (at && at.index < stack.planes) {
+      const value = short(valueAt(stack, channel, at.index, at.row, at.column));
+      this.note.textContent = `filter ${channel}, input ${at.index}, row ${at.row}, column ${at.column}: ${value}`;
+    } else {
+      const one = stack.height === 1 && stack.width === 1;
+      const what = one ? `weights to ${stack.planes} inputs` : `${stack.planes} slices of ${size}, one per input`;
+      this.note.textContent = `filter ${channel}: ${what}; orange excites, blue inhibits`;
+    }
+  }
+}

@@ -1,0 +1,76 @@
+/** A drawn panel: the controls and the cards that its widget names. */
+import styles from "../../style/panel.css";
+import { el } from "../shared/dom";
+import type { Store } from "../shared/store";
+import { takeFrom } from "../shared/upload";
+import { ActivationsView } from "./activations";
+import { Controls } from "./controls";
+import { FiltersView } from "./filters";
+import { MaximizationView } from "./maximization";
+import { PictureView } from "./picture";
+import type { View } from "./view";
+
+const VIEWS: Record<string, new (store: Store) => View> = {
+  picture: PictureView,
+  filters: FiltersView,
+  maximization: MaximizationView,
+  activations: ActivationsView,
+};
+
+export class Panel {
+  private readonly controls: Controls;
+  private readonly views: Map<string, View>;
+  private readonly root: HTMLElement;
+  private readonly unsubscribe: () => void;
+
+  constructor(
+    private readonly store: Store,
+    el_: HTMLElement,
+  ) {
+    this.controls = new Controls(store);
+    this.views = new Map(store.views.map((name) => [name, new VIEWS[name](store)]));
+    const cards = [...this.views.values()].map((view) => view.root);
+    const kind = store.views.length > 2 ? "lens" : "single";
+    this.root = el(
+      "div",
+      { class: `nn-lens ${kind}`, "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "nn-lens panel" },
+      el("style", {}, styles),
+      this.controls.root,
+      el("div", { class: "cards" }, ...cards),
+    );
+    this.root.tabIndex = -1;
+    this.root.addEventListener("keydown", (event) => this.key(event));
+    this.root.addEventListener("paste", (event) => {
+      if (this.views.has("picture")) takeFrom(event.clipboardData, store);
+    });
+    el_.append(this.root);
+    this.unsubscribe = store.subscribe(() => this.draw());
+  }
+
+  close(): void {
+    this.unsubscribe();
+    for (const view of this.views.values()) view.close();
+    this.root.remove();
+  }
+
+  private draw(): void {
+    const { store } = this;
+    this.controls.draw();
+    for (const [name, view] of this.views) {
+      view.root.hidden = !store.shows(name);
+      if (!view.root.hidden) view.draw();
+    }
+    this.root.dataset.view = store.view;
+    this.root.dataset.unit = `${store.selection.layer}:${store.selection.channel}`;
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.target instanceof HTMLInputElement && event.target.type === "number") return;
+    const index = this.store.network.layers.indexOf(this.store.layer);
+    if (event.key === "[") this.store.selectLayer(index - 1);
+    else if (event.key === "]") this.store.selectLayer(index + 1);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}

@@ -1,0 +1,1 @@
+"""Live work on a network: one worker thread, jobs that newer ones replace, results kept on disk."""

@@ -1,0 +1,36 @@
+"""How many processors there really are: containers report the host's."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import torch
+
+
+def available() -> int:
+    """Processors that this process may use: affinity, cut by the container's quota (cgroup 1 or 2)."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = _quota()
+    return count if quota is None else max(1, min(count, math.ceil(quota)))
+
+
+def respect_quota() -> None:
+    """Keeps torch from starting more threads than there are processors, which only makes it slower."""
+    if torch.get_num_threads() > available():
+        torch.set_num_threads(available())
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Processors' worth of time granted, None if unlimited."""
+    try:
+        if (root / "cpu.max").exists():
+            granted, period = (root / "cpu.max").read_text().split()
+        else:
+            granted = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        return None if granted in ("max", "-1") else int(granted) / int(period)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,139 @@
+"""What a view can ask of a session: iterators of results, run on the session's worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nn_lens import __version__
+from nn_lens.engine import images
+from nn_lens.engine.activations import several_activations
+from nn_lens.engine.filters import filters
+from nn_lens.engine.maximize import Run
+from nn_lens.sessions.session import Session
+from nn_lens.units import Unit
+
+CHUNK_BYTES = 4 << 20  # a layer of more levels than this is sent in parts
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One layer's tiles as uint8 levels, in whole or in part.
+
+    `levels` (N, planes, h, w) from unit `start` of `total`; `ranges` (N,2): the values of levels 0 and 255;
+    `largest`, `mean` (N,) as the engine gives them. `colour`: "rgb" (planes are red, green, blue),
+    "diverging" (level 128 is zero) or "sequential".
+    """
+
+    layer: str
+    start: int
+    total: int
+    levels: np.ndarray
+    ranges: np.ndarray
+    largest: np.ndarray
+    mean: np.ndarray
+    colour: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """Maximizing images of some units of a layer, finished or on the way.
+
+    `images` (N,C,H,W) in [0,1]; `activations` (N,); `step` counts the steps done; `notes` per unit once finished.
+    """
+
+    units: tuple[Unit, ...]
+    images: np.ndarray
+    activations: np.ndarray
+    step: int
+    finished: bool
+    notes: tuple[str, ...]
+    version: int
+
+
+def scores(session: Session, picture: Any, k: int = 5) -> Iterator[list[tuple[str, float]]]:
+    """The `k` most probable classes of a picture."""
+    yield session.network().predict(picture, k)
+
+
+def maps(session: Session, picture: Any, key: str, layer: str, unit: int = 0) -> Iterator[Stack]:
+    """The activation maps of `layer`; of a layer beyond 4 MB, the part that holds `unit`.
+
+    key: names the picture; maps of the same key, layer and weights are kept.
+    """
+    net, version = session.network(), session.version
+    name = f"maps {version} {key} {layer}"
+    kept = session.cache.get(name)
+    if kept is None:
+        found = several_activations(net, picture, [layer])[0][layer].maps
+        levels, ranges, signed = images.map_levels(found)
+        flat = found.reshape(len(found), -1)
+        kept = {
+            "levels": levels[:, None], "ranges": ranges.astype(np.float32), "signed": np.array(signed),
+            "largest": flat.max(1), "mean": flat.mean(1),
+        }  # fmt: skip
+        session.cache.put(name, kept)
+    yield _part(kept, layer, unit, images.DIVERGING if kept["signed"] else images.SEQUENTIAL, version)
+
+
+def layer_filters(session: Session, layer: str, unit: int = 0) -> Iterator[Stack]:
+    """The filters of `layer`: in colour where it reads RGB, else one plane per input; in parts like `maps`."""
+    net, version = session.network(), session.version
+    found = filters(net, layer)
+    levels = found.images()
+    if found.reads_rgb:
+        levels = levels.transpose(0, 3, 1, 2)
+    flat = found.weights.reshape(len(levels), -1)
+    peak = np.abs(flat).max(1)
+    kept = {
+        "levels": levels, "ranges": np.stack([-peak * 128 / 127, peak], 1),
+        "largest": flat.max(1), "mean": flat.mean(1),
+    }  # fmt: skip
+    yield _part(kept, layer, unit, "rgb" if found.reads_rgb else images.DIVERGING, version)
+
+
+def page(session: Session, units: list[Unit], seed: int = 0) -> Iterator[Page]:
+    """The maximizing images of `units`, as they become sharper; those that are kept are there at once."""
+    net, version = session.network(), session.version
+    keys = [f"maximize {__version__} {session.fingerprint()} {unit} seed {seed}" for unit in units]
+    found = [session.cache.get(key) for key in keys]
+    missing = [i for i, entry in enumerate(found) if entry is None]
+    if not missing:
+        yield _page(units, found, True, version)
+        return
+    run = Run(net, [units[i] for i in missing], seed=seed)
+    for step in run.steps():
+        for n, i in enumerate(missing):
+            found[i] = _entry(step.images[n], step.activations[n], step.index + 1, "")
+        yield _page(units, found, False, version)
+    result = run.result()
+    for n, i in enumerate(missing):
+        entry = found[i] = _entry(result.images[n], result.activations[n], result.steps, result.notes[n])
+        session.cache.put(keys[i], entry, keep=True)
+    yield _page(units, found, True, version)
+
+
+def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[str, np.ndarray]:
+    return {"image": image, "activation": np.array(activation), "steps": np.array(steps), "note": np.array(note)}
+
+
+def _page(units: list[Unit], entries: list[Any], finished: bool, version: int) -> Page:
+    return Page(
+        tuple(units), np.stack([e["image"] for e in entries]), np.array([e["activation"] for e in entries]),
+        max(int(e["steps"]) for e in entries), finished, tuple(str(e["note"]) for e in entries), version,
+    )  # fmt: skip
+
+
+def _part(kept: Any, layer: str, unit: int, colour: str, version: int) -> Stack:
+    levels = kept["levels"]
+    most = max(1, CHUNK_BYTES // max(1, levels[0].nbytes))
+    start = min(unit, len(levels) - 1) // most * most
+    cut = slice(start, start + most)
+    return Stack(
+        layer, start, len(levels), np.ascontiguousarray(levels[cut]), kept["ranges"][cut].astype(np.float32),
+        kept["largest"][cut].astype(np.float32), kept["mean"][cut].astype(np.float32), colour, version,
+    )  # fmt: skip

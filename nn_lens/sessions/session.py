@@ -1,0 +1,184 @@
+"""A live network: one worker thread that owns an evaluation copy of the model.
+
+Nobody else runs that copy, so a training loop in the notebook and the panel never touch each other. Before
+each job the copy is compared with the model, and refreshed when a weight has moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nn_lens.engine.network import Network
+from nn_lens.errors import LensError, NetworkError
+from nn_lens.sessions import cpu
+from nn_lens.sessions.cache import Cache, default_folder
+from nn_lens.sessions.jobs import Job, Mailbox, State, advance
+
+
+class Session:
+    """One network's worker, its queue of jobs and its kept results; shared by all views of that network.
+
+    Args:
+        net: a Network or a model, which is wrapped as `nl.Network(model)`.
+        dataset: pictures for views that show real examples.
+        cache: folder for kept results; None: $NN_LENS_CACHE or the user's cache folder; False: memory only.
+
+    Raises:
+        NetworkError: `net` is neither, or cannot be run.
+    """
+
+    def __init__(self, net: Network | nn.Module, dataset: Any = None, cache: str | Path | bool | None = None) -> None:
+        self.net = net if isinstance(net, Network) else Network(net)
+        self.dataset = dataset
+        folder = default_folder() if cache is None or cache is True else Path(cache) if cache else None
+        self.cache = Cache(folder)
+        self.note = ""
+        """Why the session works on the model itself; "" while it has a copy of its own."""
+        self._copy: Network | None = None
+        self._seen: object = None
+        self._version = 0
+        self._fingerprint: tuple[int, str] | None = None
+        self._mailbox = Mailbox()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._users: set[int] = set()
+
+    # ---- work ----
+
+    def submit(
+        self,
+        slot: Hashable,
+        work: Callable[[Session], Iterator[Any]],
+        deliver: Callable[[Job, Any], None],
+        urgency: int = 0,
+    ) -> Job:
+        """Queues `work(session)`, an iterator of results, and takes the place of the slot's unfinished job.
+
+        deliver: called on the worker's thread with (job, result), and with (job, None) once the job is
+            done, cancelled or failed; `job.state` and `job.error` say which.
+        """
+        job = Job(slot, lambda: work(self), deliver, urgency)
+        with self._lock:
+            if not self._mailbox.put(job):
+                self._mailbox = Mailbox()
+                self._thread = None
+                self._mailbox.put(job)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=_work, args=(self._mailbox,), name=f"nn-lens {self.net.name}", daemon=True
+                )
+                self._thread.start()
+        return job
+
+    def cancel(self, slot: Hashable) -> None:
+        """Stops the slot's job before its next step."""
+        self._mailbox.cancel(slot)
+
+    def run(self, work: Callable[[Session], Iterator[Any]], timeout: float | None = None) -> list[Any]:
+        """All results of `work` on the worker's thread, waited for; what it raises is raised here."""
+        results: list[Any] = []
+        over = threading.Event()
+
+        def deliver(job: Job, result: Any) -> None:
+            over.set() if job.final else results.append(result)
+
+        job = self.submit(object(), work, deliver)
+        if not over.wait(timeout):
+            job.cancel()
+            raise LensError(f"The session did not answer within {timeout} s; it is cancelled.")
+        if job.error is not None:
+            raise job.error
+        if job.state is State.CANCELLED:
+            raise LensError("The session was closed while it worked.")
+        return results
+
+    # ---- the model, for the worker's thread ----
+
+    @property
+    def version(self) -> int:
+        """Counts how often the weights were seen to have moved; cheap, from any thread."""
+        now = _state(self.net.model)
+        with self._lock:
+            if now != self._seen:
+                self._seen = now
+                self._version += 1
+            return self._version
+
+    def network(self) -> Network:
+        """The copy to run, as the model is now; to be called by jobs alone."""
+        version = self.version
+        if self._copy is not None and self._copy_version == version:
+            return self._copy
+        if self._copy is None or self._copy is self.net:
+            try:
+                self._copy = self.net.frozen_copy()
+                self.note = ""
+            except NetworkError as error:
+                self._copy = self.net
+                self.note = f"{error} The panel takes turns with your code on the model itself."
+        else:
+            self._copy.model.load_state_dict(self.net.model.state_dict())
+        self._copy_version = version
+        return self._copy
+
+    def fingerprint(self) -> str:
+        """A text that changes with the weights, the architecture and the normalization; to be called by jobs alone."""
+        net = self.network()
+        if self._fingerprint is None or self._fingerprint[0] != self._copy_version:
+            digest = hashlib.blake2b(digest_size=16)
+            digest.update(f"{net.model}{net!r}".encode())
+            for name, tensor in net.model.state_dict().items():
+                if isinstance(tensor, torch.Tensor):
+                    value = tensor.detach().cpu().contiguous()
+                    digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+                    digest.update(value.flatten().view(torch.uint8).numpy().data)
+            self._fingerprint = self._copy_version, digest.hexdigest()
+        return self._fingerprint[1]
+
+    # ---- its end ----
+
+    def join(self, user: object) -> None:
+        """Counts `user` as one who needs the worker."""
+        self._users.add(id(user))
+
+    def leave(self, user: object) -> None:
+        """Closes the session when the last user is gone."""
+        self._users.discard(id(user))
+        if not self._users:
+            self.close()
+
+    def close(self) -> None:
+        """Cancels all jobs and ends the worker; the copy is let go. A later `submit` starts anew."""
+        with self._lock:
+            self._mailbox.close()
+            thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=10)
+        self._copy, self._fingerprint = None, None
+
+    def __repr__(self) -> str:
+        return f"Session({self.net!r})"
+
+
+def _work(mailbox: Mailbox) -> None:
+    cpu.respect_quota()
+    while (job := mailbox.next()) is not None:
+        try:
+            advance(job)
+        except Exception as error:  # the receiver is gone, such as a closed notebook
+            job.state, job.error = State.FAILED, error
+        if job.final:
+            mailbox.remove(job)
+
+
+def _state(model: nn.Module) -> tuple[Any, ...]:
+    """Changes whenever a weight or buffer is written to or replaced, without looking at the numbers."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return tuple((t.data_ptr(), t._version) for t in tensors if not t.is_inference())

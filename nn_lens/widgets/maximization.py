@@ -1,0 +1,20 @@
+"""The picture that each unit of a layer wants most, shown while it is made."""
+
+from __future__ import annotations
+
+from nn_lens.widgets.panel import Panel
+
+
+class MaximizationView(Panel):
+    """The picture that each unit of a layer wants most, shown while it is made.
+
+    Args:
+        net: a Network, a model, or a Session that several panels share.
+        unit: the Unit, or its text, to begin with.
+        picture: any that `nl.activations` takes; default a sample picture.
+
+    Raises:
+        LensError: the model cannot be run, or has no such unit; the picture is none.
+    """
+
+    VIEWS = ("maximization",)

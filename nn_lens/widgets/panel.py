@@ -1,0 +1,303 @@
+"""What the Lens and the single views share: the selection, and the conversation with the browser.
+
+The browser asks ({type: "want", id, what, ...}), the session's worker computes, and every question ends in one
+"done", "cancelled" or "error" under its own id. A newer question of the same kind takes the older one's
+place. Nothing is computed in a callback.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import anywidget
+import numpy as np
+import traitlets
+
+from nn_lens.engine import images
+from nn_lens.engine.filters import filter_shape
+from nn_lens.engine.network import Network
+from nn_lens.engine.pictures import display_picture, open_image
+from nn_lens.errors import LensError
+from nn_lens.networks import sample_pictures
+from nn_lens.sessions import requests
+from nn_lens.sessions.jobs import Job, State
+from nn_lens.sessions.session import Session
+from nn_lens.units import Unit
+from nn_lens.widgets.frames import Frames, Message
+from nn_lens.widgets.traits import LayerTrait, PictureTrait, UnitTrait
+from nn_lens.widgets.uploads import Uploads
+
+BUNDLE = Path(__file__).parent.parent / "static" / "nn-lens.js"
+PREVIEW_STEP = 4  # the first step whose pictures show more than the grey they start from
+PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
+
+_picture_numbers = itertools.count(1)
+
+
+@cache
+def bundle() -> str:
+    """The views' JavaScript.
+
+    Raises:
+        LensError: it was not built.
+    """
+    if not BUNDLE.is_file():
+        raise LensError(
+            "The views of nn-lens are not built. In a checkout run `pip install .` (or, with Node.js, "
+            "`python nn_lens/frontend/hatch_build.py`), then restart the kernel."
+        )
+    return BUNDLE.read_text(encoding="utf-8")
+
+
+class Panel(anywidget.AnyWidget):
+    """Base of the widgets: one network, one selection, the views that `_views` names.
+
+    Traits: `unit` (Unit), `layer` (text), `picture` (PIL image), `view` (text); each can be read, set and linked.
+    """
+
+    VIEWS: ClassVar[tuple[str, ...]] = ()
+
+    unit = UnitTrait(help="the selected unit; setting it selects its layer too")
+    layer = LayerTrait(help="the selected layer; setting it keeps the channel number where it can")
+    picture = PictureTrait(help="the picture whose activation maps are shown; any that nl.activations takes")
+    view = traitlets.Unicode(help="which view is shown, or 'all'").tag(sync=True)
+
+    _views = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    _network = traitlets.Dict().tag(sync=True)
+    _colours = traitlets.Dict().tag(sync=True)
+    _samples = traitlets.List().tag(sync=True)
+    _selection = traitlets.Dict().tag(sync=True, echo_update=False)
+    _picture = traitlets.Dict(allow_none=True).tag(sync=True)
+    _weights = traitlets.Int().tag(sync=True)
+
+    def __init__(
+        self, net: Any, unit: Unit | str | None = None, picture: Any = None, dataset: Any = None, **traits: Any
+    ) -> None:
+        self.session = net if isinstance(net, Session) else Session(net, dataset)
+        network = self.session.net
+        layers = [layer for layer in network.layers if layer.reason is None]
+        if not layers:
+            raise LensError(f"{network.name} has no layer that can be shown: {network.layers[0].reason}.")
+        self._frames = Frames(self._post)
+        self._uploads = Uploads()
+        self._jobs: dict[str, Job] = {}
+        self._following = False
+        samples = network.samples or sample_pictures(network.input_shape)
+        first = network.unit(unit) if unit is not None else Unit(layers[0].name, 0)
+        self._sources = dict(samples)
+        super().__init__(
+            _esm=bundle(), _views=list(self.VIEWS), _network=_description(network), _weights=self.session.version,
+            _colours={name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
+            _samples=[_thumbnail(name, image) for name, image in samples.items()], **traits,
+        )  # fmt: skip
+        self.session.join(self)
+        self.unit = first
+        if picture is None and samples:
+            name, picture = next(iter(samples.items()))
+            self._name_next = name
+        self.picture = picture
+        self.on_msg(self._receive)
+        self._unwatch = _watch_cells(self)
+
+    # ---- the selection ----
+
+    @traitlets.observe("unit")
+    def _unit_changed(self, change: Any) -> None:
+        self.layer = change.new.layer
+        wanted = {"layer": self.unit.layer, "channel": self.unit.channel, "row": self.unit.row, "column": self.unit.column}
+        if {k: self._selection.get(k) for k in wanted} != wanted:
+            self._selection = wanted
+
+    @traitlets.observe("layer")
+    def _layer_changed(self, change: Any) -> None:
+        if self.trait_has_value("unit") and self.unit.layer != change.new:
+            most = self.session.net[change.new].channels - 1
+            self.unit = Unit(change.new, min(self.unit.channel, most))
+
+    @traitlets.observe("_selection")
+    def _selection_changed(self, change: Any) -> None:
+        new = change.new
+        self.unit = Unit(new["layer"], new["channel"], new.get("row"), new.get("column"))
+
+    @traitlets.observe("picture")
+    def _picture_changed(self, change: Any) -> None:
+        name, self._name_next = getattr(self, "_name_next", ""), ""
+        if change.new is None:
+            self._picture = None
+            return
+        shown = display_picture(change.new, self.session.net.input_shape, PICTURE_SIDE)
+        key = f"picture {next(_picture_numbers)}"
+        data = b"" if shown is None else images.encoded(np.asarray(shown), lossless=False)
+        self._picture = {"key": key, "name": name, "data": data}
+
+    @traitlets.validate("view")
+    def _check_view(self, proposal: Any) -> str:
+        value: str = proposal.value
+        if value not in ("", "all", *self.VIEWS):
+            raise LensError(f"There is no view {value!r}; there are {', '.join(('all', *self.VIEWS))}.")
+        return value
+
+    # ---- the conversation ----
+
+    def _receive(self, _widget: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+        kind = content.get("type")
+        try:
+            if kind == "want":
+                self._want(content)
+            elif kind == "ack":
+                self._frames.acknowledge()
+            elif kind == "stop":
+                self._stop(str(content.get("what")))
+            elif kind == "sample":
+                self._choose(content["name"], self._sources[content["name"]])
+            elif kind == "upload":
+                data = self._uploads.add(content, buffers)
+                if data is not None:
+                    self._choose(str(content.get("name", "")), open_image(data))
+        except LensError as error:
+            self._post({"type": "error", "id": content.get("id"), "what": kind, "text": str(error)}, [])
+
+    def _choose(self, name: str, image: Any) -> None:
+        self._name_next = name
+        self.picture = image
+
+    def _want(self, content: dict[str, Any]) -> None:
+        what, number = content["what"], content["id"]
+        layer, channel = content.get("layer", ""), int(content.get("channel", 0))
+        if what in ("maps", "scores"):
+            if self._picture is None or self._picture["key"] != content["picture"]:
+                self._post({"type": "cancelled", "id": number, "what": what}, [])
+                return
+            picture, key = self.picture, f"{id(self.session)} {content['picture']}"
+            if what == "maps":
+                self._ask(what, number, lambda s: requests.maps(s, picture, key, layer, channel), self._stack)
+            else:
+                self._ask(what, number, lambda s: requests.scores(s, picture), self._scores)
+        elif what == "filters":
+            self._ask(what, number, lambda s: requests.layer_filters(s, layer, channel), self._stack)
+        elif what == "page":
+            units = [Unit(layer, int(c)) for c in content["channels"]]
+            self._ask(what, number, lambda s: requests.page(s, units), self._page, urgency=1)
+        else:
+            raise LensError(f"The panel asked for {what!r}, which this version does not know; reload the page.")
+
+    def _ask(
+        self, what: str, number: int, work: Callable[[Session], Any], show: Callable[[int, Any], None], urgency: int = 0
+    ) -> None:
+        def deliver(job: Job, result: Any) -> None:
+            if not job.final:
+                show(number, result)
+            elif job.state is State.FAILED:
+                self._post({"type": "error", "id": number, "what": what, "text": _said(job.error)}, [])
+            else:
+                self._post({"type": job.state.value, "id": number, "what": what}, [])
+
+        self._jobs[what] = self.session.submit((id(self), what), work, deliver, urgency)
+
+    def _stop(self, what: str) -> None:
+        self.session.cancel((id(self), what))
+
+    def _post(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        if self.comm is not None:
+            self.send(content, buffers)
+
+    # ---- results, sent from the worker's thread ----
+
+    def _stack(self, number: int, stack: requests.Stack) -> None:
+        n, planes, height, width = stack.levels.shape
+        head = {
+            "type": "stack", "id": number, "layer": stack.layer, "start": stack.start, "count": n, "total": stack.total,
+            "planes": planes, "height": height, "width": width, "colour": stack.colour, "weights": stack.version,
+        }  # fmt: skip
+        self._post(head, [a.tobytes() for a in (stack.levels, stack.ranges, stack.largest, stack.mean)])
+
+    def _scores(self, number: int, found: list[tuple[str, float]]) -> None:
+        self._post({"type": "scores", "id": number, "scores": found}, [])
+
+    def _page(self, number: int, page: requests.Page) -> None:
+        def make() -> Message:
+            if page.images.ndim != 4:
+                raise LensError("Inputs that are no pictures cannot be drawn; see nl.maximize(net, unit).images.")
+            tiles = images.rgb(page.images)
+            sheet = images.sheet(tiles, columns=len(tiles))
+            head = {
+                "type": "page", "id": number, "layer": page.units[0].layer, "channels": [u.channel for u in page.units],
+                "height": tiles.shape[1], "width": tiles.shape[2], "step": page.step, "finished": page.finished,
+                "activations": [float(a) for a in page.activations], "notes": list(page.notes), "weights": page.version,
+            }  # fmt: skip
+            return head, [images.encoded(sheet, lossless=page.finished)]
+
+        if page.finished:
+            self._frames.close()
+            self._post(*make())
+        elif page.step > PREVIEW_STEP:
+            self._frames.offer(make)
+
+    # ---- its end ----
+
+    def weights_may_have_moved(self) -> None:
+        """Tells the browser to ask anew if a cell has changed the model."""
+        self._weights = self.session.version
+
+    def code(self) -> str:
+        """Python text that makes this panel again, for a network called `net`."""
+        return f'nl.{type(self).__name__}(net, unit="{self.unit}")'
+
+    def close(self) -> None:
+        """Stops the work and frees the widget; the session ends with its last view."""
+        if self.comm is not None:
+            for what in self._jobs:
+                self._stop(what)
+            self._frames.close()
+            self._unwatch()
+            self.session.leave(self)
+        super().close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.session.net.name} at {self.unit}>"
+
+
+def _said(error: BaseException | None) -> str:
+    return str(error) if isinstance(error, LensError) else f"{type(error).__name__}: {error}"
+
+
+def _description(net: Network) -> dict[str, Any]:
+    layers = [
+        {
+            "name": layer.name, "kind": layer.kind, "shape": list(layer.output_shape), "channels": layer.channels,
+            "grid": list(layer.layout.grid), "filter": filter_shape(net, layer.name),
+        }
+        for layer in net.layers
+        if layer.reason is None
+    ]  # fmt: skip
+    return {"name": net.name, "input": list(net.input_shape), "layers": layers}
+
+
+def _thumbnail(name: str, image: Any) -> dict[str, Any]:
+    small = display_picture(image, (3, 40, 40), 40)
+    return {"name": name, "data": images.encoded(np.asarray(small), lossless=False)}
+
+
+def _watch_cells(panel: Panel) -> Callable[[], None]:
+    """Has the panel look at the weights after each cell; what it gives back ends that."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return lambda: None
+    shell = get_ipython()
+    if shell is None:
+        return lambda: None
+    reference = weakref.ref(panel)
+
+    def look(*_: Any) -> None:
+        found = reference()
+        if found is not None:
+            found.weights_may_have_moved()
+
+    shell.events.register("post_run_cell", look)
+    return lambda: shell.events.unregister("post_run_cell", look)

@@ -1,0 +1,65 @@
+"""Traits whose values belong to a network: a layer's name, a unit, a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import traitlets
+
+from nn_lens.engine.network import Network
+from nn_lens.engine.pictures import as_image
+from nn_lens.units import Unit
+
+
+class LayerTrait(traitlets.TraitType[str, str]):
+    """The name of a layer that can be shown.
+
+    Raises:
+        UnknownLayer: when set to another; names the nearest.
+    """
+
+    info_text = "the name of a layer"
+
+    def validate(self, obj: Any, value: Any) -> str:
+        """The name, once the network has found it."""
+        net: Network = obj.session.net
+        layer = net[value]
+        layer.layout  # noqa: B018  raises for a layer that cannot be shown
+        return layer.name
+
+
+class UnitTrait(traitlets.TraitType[Unit, Unit]):
+    """A Unit of the network; its text is taken too.
+
+    Raises:
+        UnknownLayer, UnknownUnit: when set to one that the network does not have.
+    """
+
+    info_text = "a Unit or its text"
+
+    def validate(self, obj: Any, value: Any) -> Unit:
+        """The Unit, once the network has found it."""
+        return obj.session.net.unit(value)  # type: ignore[no-any-return]
+
+
+class PictureTrait(traitlets.TraitType[Any, Any]):
+    """A picture: paths, bytes and arrays become PIL images; compared by identity, since comparing pixels is slow.
+
+    Raises:
+        PictureError: when set to what is no picture.
+    """
+
+    info_text = "a picture"
+    allow_none = True
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        """A PIL image, or for networks whose input no file can hold, the value that was set."""
+        return None if value is None else as_image(value, obj.session.net.input_shape)
+
+    def set(self, obj: Any, value: Any) -> None:
+        """As traitlets does, but telling of a change whenever the object is another."""
+        new = self._validate(obj, value)
+        old = obj._trait_values.get(self.name)
+        obj._trait_values[self.name] = new
+        if new is not old:
+            obj._notify_trait(self.name, old, new)
