@@ -14,6 +14,7 @@ export interface Tiles {
 }
 
 const GAP = 2;
+const SMALLEST = 16;
 
 export interface Place {
   index: number;
@@ -110,8 +111,7 @@ export class Grid {
     const room = this.root.clientWidth;
     if (!tiles || !this.atlas || room === 0) return;
     const aspect = tiles.height / tiles.width;
-    const roomy = Math.sqrt((room * Math.max(this.root.clientHeight, 80)) / (tiles.count * aspect)) - GAP;
-    const width = Math.round(Math.max(14, Math.min(this.largest, roomy)));
+    const width = this.fitting(tiles.count, aspect, room, this.root.clientHeight);
     this.cell = { width, height: Math.max(4, Math.round(width * aspect)) };
     this.columns = Math.max(1, Math.floor((room + GAP) / (width + GAP)));
     const rows = Math.ceil(tiles.count / this.columns);
@@ -138,6 +138,15 @@ export class Grid {
     const selected = this.selected;
     this.selected = null;
     this.select(selected);
+  }
+
+  /** The largest width of a tile at which all are seen at once, or the smallest that is of use. */
+  private fitting(count: number, aspect: number, room: number, height: number): number {
+    for (let width = this.largest; width > SMALLEST; width--) {
+      const columns = Math.floor((room + GAP) / (width + GAP));
+      if (columns && Math.ceil(count / columns) * (Math.round(width * aspect) + GAP) - GAP <= height) return width;
+    }
+    return SMALLEST;
   }
 
   private placeAt(event: MouseEvent): Place | null {

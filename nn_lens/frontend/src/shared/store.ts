@@ -333,7 +333,6 @@ export class Store {
   }
 
   private listen(event: string, call: (...args: never[]) => void): void {
-    // biome-ignore lint/suspicious/noExplicitAny: the types of events are anywidget's
     const on = call as any;
     this.model.on(event, on);
     this.offs.push(() => this.model.off(event, on));

@@ -77,14 +77,14 @@ export class FiltersView extends View {
       const values = at ? [0, 1, 2].map((p) => short(valueAt(stack, unit, p, at.row, at.column))).join(", ") : "";
       this.note.textContent = at
         ? `filter ${unit}, row ${at.row}, column ${at.column}: red, green, blue ${values}`
-        : `${stack.total} filters of ${size} over red, green, blue; grey is zero; filter ${channel} is marked`;
+        : `${stack.total} filters of ${size}; grey is zero; ${channel} is marked`;
     } else if (at && at.index < stack.planes) {
       const value = short(valueAt(stack, channel, at.index, at.row, at.column));
       this.note.textContent = `filter ${channel}, input ${at.index}, row ${at.row}, column ${at.column}: ${value}`;
     } else {
       const one = stack.height === 1 && stack.width === 1;
-      const what = one ? `weights to ${stack.planes} inputs` : `${stack.planes} slices of ${size}, one per input`;
-      this.note.textContent = `filter ${channel}: ${what}; orange excites, blue inhibits`;
+      const what = one ? `weights to ${stack.planes} inputs` : `${size} for each of ${stack.planes} inputs`;
+      this.note.textContent = `filter ${channel}: ${what}; orange > 0 > blue`;
     }
   }
 }

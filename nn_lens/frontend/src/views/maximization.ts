@@ -54,14 +54,12 @@ export class MaximizationView extends View {
     const store = this.store;
     const note = page?.notes[page.channels.indexOf(store.selection.channel)];
     if (store.stopped) say(this.note, `stopped${page ? ` after ${page.step} steps` : ""}`);
-    else if (!page) say(this.note, "making the pictures that drive each unit most …");
-    else if (!page.finished) say(this.note, `step ${page.step}: the pictures drive each unit further and further`);
+    else if (!page) say(this.note, "making the first pictures …");
+    else if (!page.finished) say(this.note, `step ${page.step}: channel · activation`);
     else
       say(
         this.note,
-        note
-          ? `unit ${store.selection.channel}: ${note}`
-          : `the picture that each unit wants most, after ${page.step} steps, and how far it drives it`,
+        note ? `unit ${store.selection.channel}: ${note}` : `channel · activation, after ${page.step} steps`,
       );
   }
 

@@ -1,0 +1,121 @@
+"""A real JupyterLab and a real Chromium for the browser tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome") if Path(p).exists()), None)
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@contextmanager
+def jupyter_lab(folder: Path) -> Iterator[str]:
+    """A JupyterLab server on `folder`; the address of its start page, with a token."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    env = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".config"), "NN_LENS_CACHE": str(folder / ".cache")}
+    settings = folder / ".config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    command = [
+        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True",
+        "--LabApp.news_url=None",
+    ]  # fmt: skip
+    log = (folder / "server.log").open("wb")
+    server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{url}/api?token={token}", timeout=2)
+                break
+            except OSError:
+                if server.poll() is not None:
+                    break
+                time.sleep(0.25)
+        else:
+            raise RuntimeError("JupyterLab did not start: " + (folder / "server.log").read_text()[-2000:])
+        yield f"{url}/lab?token={token}"
+    finally:
+        server.terminate()
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+        log.close()
+
+
+def write_notebook(path: Path, cells: list[str]) -> None:
+    """A notebook of code cells, with the kernel named so that no dialog opens."""
+    content = {
+        "cells": [
+            {"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
+            for i, source in enumerate(cells)
+        ],
+        "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+        "nbformat": 4, "nbformat_minor": 5,
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+
+
+class Notebook:
+    """One notebook open in a page: runs cells, and Python in its kernel."""
+
+    def __init__(self, page: Any, url: str, name: str) -> None:
+        self.page, self.problems = page, []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        path, token = url.split("?")
+        page.goto(f"{path}/tree/{name}?{token}&reset")
+        page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook", timeout=90_000)
+        page.wait_for_function(
+            "() => { const p = window.jupyterapp?.shell?.currentWidget;"
+            " return p?.sessionContext?.session?.kernel?.status === 'idle'; }",
+            timeout=90_000,
+        )
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error" and "favicon" not in message.text:
+            self.problems.append(message.text)
+
+    def run_all(self) -> None:
+        """Runs every cell and waits for the kernel to be idle."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+
+    def python(self, code: str, timeout: float = 60) -> Any:
+        """The JSON value of a Python expression, or of `result` after statements, computed in the notebook's kernel."""
+        script = f"import json as _json\n{code}\nprint('nn-lens-value', _json.dumps(result))"
+        text = self.page.evaluate(
+            """async ([code, timeout]) => {
+              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+              const future = kernel.requestExecute({ code, store_history: false, silent: false });
+              let out = "";
+              future.onIOPub = (m) => {
+                if (m.header.msg_type === "stream") out += m.content.text;
+                if (m.header.msg_type === "error") out += "ERROR " + m.content.evalue;
+              };
+              await Promise.race([future.done, new Promise((_, no) => setTimeout(() => no(new Error("timeout " + out)), timeout))]);
+              return out;
+            }""",
+            [script, timeout * 1000],
+        )
+        if "nn-lens-value" not in text:
+            raise AssertionError(text)
+        return json.loads(text.split("nn-lens-value", 1)[1].strip().splitlines()[0])
