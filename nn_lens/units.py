@@ -54,7 +54,7 @@ class Unit:
         match = _TEXT.match(text.strip()) if isinstance(text, str) else None
         if match is None:
             raise UnknownUnit(
-                f"{text!r} is no unit; write \"layer:channel\" like \"features.3:12\", "
+                f'{text!r} is no unit; write "layer:channel" like "features.3:12", '
                 'or "layer:channel@row,column" like "features.3:12@4,5".'
             )
         place = [None if match[k] is None else int(match[k]) for k in ("row", "column")]

@@ -39,7 +39,9 @@ class Activations(Result):
             row, column = at
             rows, columns = self.maps.shape[1:]
             if not (0 <= row < rows and 0 <= column < columns):
-                raise UnknownUnit(f"The maps of {self.layer!r} are {rows} rows by {columns} columns; row {row}, column {column} is outside.")
+                raise UnknownUnit(
+                    f"The maps of {self.layer!r} are {rows} rows by {columns} columns; row {row}, column {column} is outside."
+                )
             values = self.maps[:, row, column]
         order = np.argsort(-values, kind="stable")[: max(0, k)]
         place = (None, None) if at is None else at

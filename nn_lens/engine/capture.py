@@ -91,7 +91,9 @@ def _hooks(modules: list[tuple[str, nn.Module]], answered: Callable[[str, nn.Mod
     handles = []
     try:
         for name, module in modules:
-            handles.append(module.register_forward_hook(lambda m, _inputs, output, name=name: answered(name, m, output)))
+            handles.append(
+                module.register_forward_hook(lambda m, _inputs, output, name=name: answered(name, m, output))
+            )
         yield
     finally:
         for handle in handles:

@@ -86,7 +86,7 @@ _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 def _filters_first(module: nn.Module) -> torch.Tensor:
     """The weights with the filter's own index first; a transposed convolution stores it second."""
-    weight: torch.Tensor = module.weight.detach()
+    weight = module.get_parameter("weight").detach()
     return weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) and module.groups == 1 else weight
 
 

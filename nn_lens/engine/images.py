@@ -46,7 +46,8 @@ def map_levels(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     layer has negative values, all are signed: level 128 is zero, 1 and 255 plus and minus the peak.
     """
     signed = bool((maps < 0).any())
-    maps = np.nan_to_num(maps, posinf=np.finfo(np.float32).max, neginf=np.finfo(np.float32).min)
+    largest = float(np.finfo(np.float32).max)
+    maps = np.nan_to_num(maps, posinf=largest, neginf=-largest)
     peak = np.abs(maps).max(axis=(1, 2))
     if signed:
         return signed_levels(maps, (1, 2)), np.stack([-peak * 128 / 127, peak], 1), True
@@ -56,7 +57,8 @@ def map_levels(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
 
 def coloured(levels: np.ndarray, signed: bool) -> np.ndarray:
     """(...,3) uint8 RGB of uint8 levels as `map_levels` gives them."""
-    return colour_table(DIVERGING if signed else SEQUENTIAL)[levels]
+    colours: np.ndarray = colour_table(DIVERGING if signed else SEQUENTIAL)[levels]
+    return colours
 
 
 def rgb(pictures: np.ndarray) -> np.ndarray:

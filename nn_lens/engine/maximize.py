@@ -104,6 +104,7 @@ def maximize(
     """Pictures that maximize a goal.
 
     Args:
+        net: the network.
         goal: a Unit or its text, a Direction, an Objective, or a list of units and directions of one layer.
             A channel drives the centre neuron on a canvas of its receptive field and a margin; a unit with
             a place, and an Objective, use the network's full input size.
@@ -278,14 +279,18 @@ def _goals(net: Network, goal: Goal) -> list[Any]:
         found.append(_direction(net, entry) if isinstance(entry, Direction) else net.unit(entry))
     layers = sorted({g.layer for g in found})
     if len(layers) > 1:
-        raise LensError(f"A list is optimized as one batch, so its units are of one layer; got {', '.join(layers)}. Call maximize once per layer.")
+        raise LensError(
+            f"A list is optimized as one batch, so its units are of one layer; got {', '.join(layers)}. Call maximize once per layer."
+        )
     return found
 
 
 def _direction(net: Network, direction: Direction) -> Direction:
     channels = net[direction.layer].layout.channels
     if len(direction.vector) != channels:
-        raise LensError(f"Layer {direction.layer!r} has {channels} channels, the direction {len(direction.vector)} numbers.")
+        raise LensError(
+            f"Layer {direction.layer!r} has {channels} channels, the direction {len(direction.vector)} numbers."
+        )
     return direction
 
 

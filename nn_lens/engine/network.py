@@ -309,7 +309,9 @@ class Network:
                 "pass nl.Network(model, input_shape=(channels, height, width))."
             )
         hint = "" if given is not None else " Pass nl.Network(model, input_shape=(channels, height, width))."
-        raise NetworkError(f"{self.name} failed in forward on every input tried.{hint} Tried " + "; ".join(tried)) from cause
+        raise NetworkError(
+            f"{self.name} failed in forward on every input tried.{hint} Tried " + "; ".join(tried)
+        ) from cause
 
     def __repr__(self) -> str:
         units = sum(layer.channels for layer in self.layers)
@@ -345,7 +347,7 @@ def _normalization(model: nn.Module, shape: tuple[int, ...], given: Any) -> tupl
     if given is None:
         transforms = getattr(getattr(model, "weights", None), "transforms", None)
         own = transforms() if callable(transforms) else None
-        if getattr(own, "mean", None) is not None:
+        if own is not None and getattr(own, "mean", None) is not None:
             given, said = (own.mean, own.std), "normalized as its weights say"
         elif type(model).__module__.startswith("torchvision.models") and shape[0] == 3:
             given, said = IMAGENET, "normalized as ImageNet"
@@ -356,7 +358,9 @@ def _normalization(model: nn.Module, shape: tuple[int, ...], given: Any) -> tupl
     except (TypeError, ValueError):
         raise LensError(f"normalize is None, False, nl.IMAGENET or (mean, std), got {given!r}.") from None
     if {len(mean), len(std)} - {1, shape[0]} or bool((std == 0).any()):
-        raise LensError(f"normalize needs a mean and a std other than 0 for each of {shape[0]} channels, got {given!r}.")
+        raise LensError(
+            f"normalize needs a mean and a std other than 0 for each of {shape[0]} channels, got {given!r}."
+        )
     view = (1, -1, 1, 1) if len(shape) == 3 else (1, -1)
     return (mean.view(view), std.view(view)), said
 

@@ -121,9 +121,7 @@ def logit(index: int) -> Objective:
 
 def probability(index: int) -> Objective:
     """The softmax probability of class `index`."""
-    return Objective(
-        f"probability({index})", ("",), lambda a: a.maps[""][:, :, 0, 0].softmax(1)[:, _checked(index, a)]
-    )
+    return Objective(f"probability({index})", ("",), lambda a: a.maps[""][:, :, 0, 0].softmax(1)[:, _checked(index, a)])
 
 
 def total_variation() -> Objective:
@@ -143,7 +141,9 @@ def l1(target: float = 0.5) -> Objective:
 
 def l2(target: float = 0.5) -> Objective:
     """The root mean square distance of the pixels from `target`."""
-    return Objective(f"l2({target:g})", (), lambda a: (a.pictures - target).square().flatten(1).mean(1).add(1e-12).sqrt())
+    return Objective(
+        f"l2({target:g})", (), lambda a: (a.pictures - target).square().flatten(1).mean(1).add(1e-12).sqrt()
+    )
 
 
 def at_centre(goals: list[Unit | Direction], row: int, column: int) -> Objective:
@@ -175,7 +175,8 @@ def _unit_vector(direction: Direction, maps: torch.Tensor) -> torch.Tensor:
     v = torch.tensor(direction.vector, dtype=maps.dtype, device=maps.device)
     if len(v) != maps.shape[1]:
         raise LensError(f"Layer {direction.layer!r} has {maps.shape[1]} channels, the direction {len(v)} numbers.")
-    return v / v.norm()
+    unit: torch.Tensor = v / v.norm()
+    return unit
 
 
 def _checked(index: int, a: Answers) -> int:

@@ -83,7 +83,8 @@ def frequency_scale(height: int, width: int, decay: float = 1.0) -> torch.Tensor
     """(H, W//2+1) factor 1/frequency^decay of each coefficient; the lowest counts as one wave per picture."""
     fy = torch.fft.fftfreq(height)[:, None]
     fx = torch.fft.rfftfreq(width)[None]
-    return (fx**2 + fy**2).sqrt().clamp(min=1 / max(height, width)) ** -decay
+    scale: torch.Tensor = (fx**2 + fy**2).sqrt().clamp(min=1 / max(height, width)) ** -decay
+    return scale
 
 
 def _coloured(x: torch.Tensor, colours: Any) -> torch.Tensor:

@@ -66,11 +66,15 @@ def open_image(source: Any) -> Image.Image:
             image.load()
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
-        raise PictureError(f"{name} is no picture that Pillow can read; use a JPEG, PNG, GIF, WebP or BMP file.") from None
+        raise PictureError(
+            f"{name} is no picture that Pillow can read; use a JPEG, PNG, GIF, WebP or BMP file."
+        ) from None
     except Image.DecompressionBombError as error:
         raise PictureError(f"{name} is too large: {error}. Make it smaller first.") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise PictureError(f"{name} is a picture file that is cut off or damaged ({error}); save or fetch it again.") from None
+        raise PictureError(
+            f"{name} is a picture file that is cut off or damaged ({error}); save or fetch it again."
+        ) from None
 
 
 def _nearest_files(file: Path) -> str:
@@ -87,7 +91,9 @@ def _vector(source: Any, shape: tuple[int, ...]) -> torch.Tensor:
     try:
         return torch.as_tensor(np.asarray(source, np.float32))
     except (TypeError, ValueError):
-        raise PictureError(f"This network reads vectors of {shape[0]} numbers, got a {type(source).__name__}.") from None
+        raise PictureError(
+            f"This network reads vectors of {shape[0]} numbers, got a {type(source).__name__}."
+        ) from None
 
 
 def _from_tensor(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -99,7 +105,9 @@ def _from_tensor(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     if tuple(x.shape) == shape:
         return x
     if len(shape) != 3 or x.ndim != 3:
-        raise PictureError(f"This network reads {shape}, got a tensor of {tuple(x.shape)}; pass one picture without a batch dimension.")
+        raise PictureError(
+            f"This network reads {shape}, got a tensor of {tuple(x.shape)}; pass one picture without a batch dimension."
+        )
     _check_range(x.numpy())
     if x.shape[0] != shape[0]:
         if x.shape[0] == 1:
@@ -107,13 +115,17 @@ def _from_tensor(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         elif shape[0] == 1 and x.shape[0] == 3:
             x = (x * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True)
         else:
-            raise PictureError(f"This network reads {shape[0]} channels, got a tensor of {tuple(x.shape)}; tensors are (C,H,W).")
+            raise PictureError(
+                f"This network reads {shape[0]} channels, got a tensor of {tuple(x.shape)}; tensors are (C,H,W)."
+            )
     return _covering(x, shape)
 
 
 def _from_array(a: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
     if a.ndim not in (2, 3) or (a.ndim == 3 and a.shape[2] not in (*_MODES, shape[0])):
-        raise PictureError(f"Arrays are (H,W), (H,W,1), (H,W,3) or (H,W,4), got {a.shape}; a (C,H,W) picture goes in as a torch tensor.")
+        raise PictureError(
+            f"Arrays are (H,W), (H,W,1), (H,W,3) or (H,W,4), got {a.shape}; a (C,H,W) picture goes in as a torch tensor."
+        )
     if 0 in a.shape:
         raise PictureError(f"The array {a.shape} is empty.")
     channels = a.shape[2] if a.ndim == 3 else 1
@@ -136,13 +148,17 @@ def _check_range(a: np.ndarray) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise PictureError("The picture holds NaN or infinite values.")
     if low < -1e-4 or high > 1 + 1e-4:
-        raise PictureError(f"Float pictures have values in [0,1], got {low:.4g} to {high:.4g}; divide by 255, or pass uint8.")
+        raise PictureError(
+            f"Float pictures have values in [0,1], got {low:.4g} to {high:.4g}; divide by 255, or pass uint8."
+        )
 
 
 def _from_pil(image: Image.Image, shape: tuple[int, ...]) -> torch.Tensor:
     channels, height, width = shape
     if channels not in _MODES:
-        raise PictureError(f"This network reads {channels} channels, which no picture file has; pass a float tensor of {shape}.")
+        raise PictureError(
+            f"This network reads {channels} channels, which no picture file has; pass a float tensor of {shape}."
+        )
     image = flattened(image) if channels != 4 else image
     image = image.convert(_MODES[channels])
     box = _central_box(image, height, width)

@@ -95,12 +95,13 @@ class Lively(TorchFunctionMode):
 
 
 def _let_through(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
-    x = args[0] if args else kwargs.get("input")
+    x: torch.Tensor = args[0] if args else kwargs["input"]
     in_place = func.__name__.endswith("_") or any(kwargs.get(k) for k in _IN_PLACE)
     with torch.no_grad():
         rectified = func(x.detach().clone(), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
     if not in_place:
-        return _Through.apply(x, rectified)
+        through: torch.Tensor = _Through.apply(x, rectified)
+        return through
     # The statement form, whose answer nobody takes: x itself must hold what the rectifier answers.
     # Adding a constant leaves its gradient as it is.
     return x.add_((rectified - x).detach())

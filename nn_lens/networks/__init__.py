@@ -42,7 +42,9 @@ def _photos() -> Network:
 
     card = json.loads((_HERE / "photos20.json").read_text())
     model = photos20_network(tuple(card["options"]["widths"]))
-    model.load_state_dict({k: v.float() for k, v in safetensors.torch.load_file(_HERE / "photos20.safetensors").items()})
+    model.load_state_dict(
+        {k: v.float() for k, v in safetensors.torch.load_file(_HERE / "photos20.safetensors").items()}
+    )
     net = Network(model.eval(), INPUT_SHAPE, (MEAN, STD), card["classes"])
     net.samples.update(sample_pictures(INPUT_SHAPE))
     return net

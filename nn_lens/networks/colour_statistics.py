@@ -16,7 +16,8 @@ def colour_matrix(pictures: torch.Tensor) -> torch.Tensor:
     axes, variances, _ = torch.linalg.svd(torch.cov(values))
     root = axes * variances.sqrt()
     root = root * torch.where(root[0] < 0, -1, 1)
-    return root / root.norm(dim=0).max()
+    scaled: torch.Tensor = root / root.norm(dim=0).max()
+    return scaled
 
 
 if __name__ == "__main__":

@@ -30,8 +30,10 @@ class Residual(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.relu1(self.norm1(self.conv1(x)))
-        return self.relu2(x + self.norm2(self.conv2(y)))
+        """(N,C,H,W) -> the same shape."""
+        y: torch.Tensor = self.relu1(self.norm1(self.conv1(x)))
+        y = self.relu2(x + self.norm2(self.conv2(y)))
+        return y
 
 
 def photos20_network(

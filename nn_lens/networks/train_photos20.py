@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import copy
 import io
+import itertools
 import json
 import math
 import time
@@ -28,10 +29,7 @@ HELD_OUT = 1000
 def read_pictures(npz: np.lib.npyio.NpzFile, part: str) -> tuple[torch.Tensor, torch.Tensor]:
     """(N,3,64,64) uint8 pictures and (N,) labels of one part ("train" or "test") of photos20."""
     data, offsets = npz[f"{part}_bytes"].tobytes(), npz[f"{part}_offsets"]
-    pictures = [
-        np.asarray(Image.open(io.BytesIO(data[a:b])).convert("RGB"))
-        for a, b in zip(offsets[:-1], offsets[1:], strict=True)
-    ]
+    pictures = [np.asarray(Image.open(io.BytesIO(data[a:b])).convert("RGB")) for a, b in itertools.pairwise(offsets)]
     stack = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
     return stack, torch.from_numpy(npz[f"{part}_labels"].astype(np.int64))
 
@@ -69,9 +67,7 @@ def augmented(x: torch.Tensor, g: torch.Generator, strength: float) -> torch.Ten
     return (mean * (1 + uniform(1, 1, 1) * 0.3 * strength) + (x - mean) * gain + tint).clamp(0, 1)
 
 
-def cut_and_pasted(
-    x: torch.Tensor, y: torch.Tensor, g: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, float]:
+def cut_and_pasted(x: torch.Tensor, y: torch.Tensor, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, float]:
     """CutMix (Yun et al., 2019): a rectangle of another picture; second labels and their share."""
     share = float(torch.rand((), generator=g))
     h, w = x.shape[2:]
@@ -89,7 +85,8 @@ def high_frequency_energy(filters: torch.Tensor) -> torch.Tensor:
     spectrum = torch.fft.fft2(filters, s=(32, 32), norm="ortho")
     f = torch.fft.fftfreq(32)
     high = (f[:, None] ** 2 + f[None] ** 2).sqrt() >= 0.25
-    return (spectrum.abs() ** 2)[..., high].sum()
+    energy: torch.Tensor = (spectrum.abs() ** 2)[..., high].sum()
+    return energy
 
 
 def low_frequency_share(filters: torch.Tensor) -> torch.Tensor:
@@ -97,7 +94,8 @@ def low_frequency_share(filters: torch.Tensor) -> torch.Tensor:
     spectrum = torch.fft.fft2(filters.detach().float(), s=(32, 32)).abs() ** 2
     f = torch.fft.fftfreq(32)
     low = (f[:, None] ** 2 + f[None] ** 2).sqrt() < 0.25
-    return spectrum[..., low].sum((1, 2)) / spectrum.sum((1, 2, 3))
+    share: torch.Tensor = spectrum[..., low].sum((1, 2)) / spectrum.sum((1, 2, 3))
+    return share
 
 
 @torch.no_grad()
@@ -155,7 +153,7 @@ def train(
             loss = (1 - share) * F.cross_entropy(out, b, label_smoothing=0.1)
             if share:
                 loss = loss + share * F.cross_entropy(out, b2, label_smoothing=0.1)
-            loss = loss + options.smooth * high_frequency_energy(model.conv1.weight)
+            loss = loss + options.smooth * high_frequency_energy(model.get_parameter("conv1.weight"))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -170,7 +168,7 @@ def train(
         line = f"epoch {epoch + 1}/{options.epochs} loss {total / (len(x) // options.batch):.3f} {time.time() - start:.0f} s"
         if held is not None and (epoch % 5 == 4 or epoch == options.epochs - 1):
             line += f" held-out {accuracy(model, *held):.4f} averaged {accuracy(averaged, *held):.4f}"
-            line += f" smoothness {low_frequency_share(averaged.conv1.weight).median():.3f}"
+            line += f" smoothness {low_frequency_share(averaged.get_parameter('conv1.weight')).median():.3f}"
         print(line, flush=True)
     return averaged
 
@@ -211,7 +209,7 @@ def main() -> None:
         "accuracy": accuracy(model, *test),
         "scored_on": "held-out training pictures" if options.held_out else "test pictures, once",
         "parameters": sum(p.numel() for p in model.parameters()),
-        "smoothness_median": float(low_frequency_share(model.conv1.weight).median()),
+        "smoothness_median": float(low_frequency_share(model.get_parameter("conv1.weight")).median()),
         "minutes": round((time.time() - start) / 60, 1),
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items() if k not in ("data", "out")},
         "classes": [str(c) for c in npz["classes"]],

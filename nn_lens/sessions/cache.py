@@ -105,7 +105,7 @@ class Cache:
     def _write(self, key: str, arrays: Arrays) -> None:
         file = self._file(key)
         buffer = io.BytesIO()
-        np.savez(buffer, key=np.array(key), **arrays)
+        np.savez(buffer, allow_pickle=False, key=np.array(key), **arrays)
         data = buffer.getvalue()
         file.parent.mkdir(parents=True, exist_ok=True)
         # Written beside and then renamed: a reader sees the whole file or none.

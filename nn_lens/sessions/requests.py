@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from nn_lens import __version__
 from nn_lens.engine import images
 from nn_lens.engine.activations import several_activations
 from nn_lens.engine.filters import filters
@@ -99,7 +99,7 @@ def layer_filters(session: Session, layer: str, unit: int = 0) -> Iterator[Stack
 def page(session: Session, units: list[Unit], seed: int = 0) -> Iterator[Page]:
     """The maximizing images of `units`, as they become sharper; those that are kept are there at once."""
     net, version = session.network(), session.version
-    keys = [f"maximize {__version__} {session.fingerprint()} {unit} seed {seed}" for unit in units]
+    keys = [f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {unit} seed {seed}" for unit in units]
     found = [session.cache.get(key) for key in keys]
     missing = [i for i, entry in enumerate(found) if entry is None]
     if not missing:

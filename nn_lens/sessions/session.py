@@ -42,6 +42,7 @@ class Session:
         self.note = ""
         """Why the session works on the model itself; "" while it has a copy of its own."""
         self._copy: Network | None = None
+        self._copy_version = -1
         self._seen: object = None
         self._version = 0
         self._fingerprint: tuple[int, str] | None = None

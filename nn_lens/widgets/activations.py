@@ -17,4 +17,7 @@ class ActivationsView(Panel):
         LensError: the model cannot be run, or has no such unit; the picture is none.
     """
 
-    VIEWS = ("picture", "activations",)
+    VIEWS = (
+        "picture",
+        "activations",
+    )

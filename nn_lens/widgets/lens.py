@@ -17,4 +17,9 @@ class Lens(Panel):
         LensError: the model cannot be run, or has no such unit; the picture is none.
     """
 
-    VIEWS = ("picture", "filters", "maximization", "activations",)
+    VIEWS = (
+        "picture",
+        "filters",
+        "maximization",
+        "activations",
+    )

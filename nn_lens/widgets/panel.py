@@ -70,9 +70,9 @@ class Panel(anywidget.AnyWidget):
     _views = traitlets.List(traitlets.Unicode()).tag(sync=True)
     _network = traitlets.Dict().tag(sync=True)
     _colours = traitlets.Dict().tag(sync=True)
-    _samples = traitlets.List().tag(sync=True)
+    _samples: Any = traitlets.List().tag(sync=True)
     _selection = traitlets.Dict().tag(sync=True, echo_update=False)
-    _picture = traitlets.Dict(allow_none=True).tag(sync=True)
+    _picture: Any = traitlets.Dict(allow_none=True).tag(sync=True)
     _weights = traitlets.Int().tag(sync=True)
 
     def __init__(
@@ -109,7 +109,12 @@ class Panel(anywidget.AnyWidget):
     @traitlets.observe("unit")
     def _unit_changed(self, change: Any) -> None:
         self.layer = change.new.layer
-        wanted = {"layer": self.unit.layer, "channel": self.unit.channel, "row": self.unit.row, "column": self.unit.column}
+        wanted = {
+            "layer": self.unit.layer,
+            "channel": self.unit.channel,
+            "row": self.unit.row,
+            "column": self.unit.column,
+        }
         if {k: self._selection.get(k) for k in wanted} != wanted:
             self._selection = wanted
 
