@@ -1,0 +1,215 @@
+"""Maximizing images: what they reach, that they repeat, and that dead units come to life."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from models import Functional, small, squeezenet, torchvision_network
+from torch import nn
+
+import nn_lens as nl
+
+
+def test_the_same_call_gives_the_same_bits():
+    net = small()
+    a, b = (nl.maximize(net, ["3:0", "3:5"], steps=12) for _ in range(2))
+    np.testing.assert_array_equal(a.images, b.images)
+    np.testing.assert_array_equal(a.activations, b.activations)
+    np.testing.assert_array_equal(a.history, b.history)
+    assert not np.array_equal(a.images, nl.maximize(net, ["3:0", "3:5"], steps=12, seed=1).images)
+
+
+def test_alone_or_in_a_batch(demo):
+    units = [f"relu3:{c}" for c in (0, 7, 50)]
+    together = nl.maximize(demo, units, steps=24)
+    for i, unit in enumerate(units):
+        alone = nl.maximize(demo, unit, steps=24)
+        assert np.abs(alone.images[0] - together.images[i]).max() <= 1 / 255
+        assert alone.activations[0] == pytest.approx(together.activations[i], rel=1e-3)
+
+
+def test_types_ranges_and_shapes(demo):
+    steps = []
+    found = nl.maximize(demo, ["relu2:1", "relu2:2"], steps=5, on_step=steps.append)
+    field = nl.receptive_field(demo, "relu2")
+    side = field.size[0] + 16
+    assert found.images.shape == (2, 3, side, side)
+    assert found.images.dtype == found.activations.dtype == np.float32
+    assert 0 <= found.images.min() < found.images.max() <= 1
+    assert found.history.shape == (5, 2)
+    assert found.steps == 5
+    assert len(found.notes) == 2
+    assert [s.index for s in steps] == list(range(5))
+    np.testing.assert_array_equal(np.stack([s.activations for s in steps]), found.history)
+    assert nl.maximize(demo, "relu2:1", steps=2, size=(40, 50)).images.shape == (1, 3, 40, 50)
+    assert nl.maximize(demo, "relu2:1@3,3", steps=2).images.shape == (1, 3, 64, 64)
+
+
+def test_activations_are_the_layers_own_answer(demo):
+    found = nl.maximize(demo, nl.objectives.neuron("block4:5@3,4"), steps=10)
+    maps = nl.activations(demo, torch.from_numpy(found.images[0]), "block4").maps
+    assert found.activations[0] == pytest.approx(maps[5, 3, 4], rel=1e-3)
+    mean = nl.maximize(demo, nl.objectives.channel("block4:5"), steps=10)
+    maps = nl.activations(demo, torch.from_numpy(mean.images[0]), "block4").maps
+    assert mean.activations[0] == pytest.approx(maps[5].mean(), rel=1e-3)
+
+
+def test_a_maximizing_image_beats_every_sample_picture(demo):
+    units = [f"relu3:{c}" for c in range(0, 176, 16)]
+    found = nl.maximize(demo, units)
+    best = np.max([nl.activations(demo, p, "relu3").maps.max((1, 2)) for p in demo.samples.values()], 0)
+    assert (found.activations > best[::16]).mean() > 0.9
+
+
+def test_every_unit_of_the_bundled_network_comes_to_life(demo):
+    for layer in ("relu1", "relu2", "block2", "relu3", "relu4", "block4", "classifier"):
+        units = [nl.Unit(layer, c) for c in range(demo[layer].channels)]
+        found = nl.maximize(demo, units, steps=16)
+        dead = [str(u) for u, a in zip(units, found.activations, strict=True) if a <= 0]
+        assert not dead, f"dead after 16 steps: {dead}"
+
+
+def dead_rectifier(model: nn.Module, bias: nn.Parameter) -> None:
+    """Shifts a layer so that its rectifier is off on grey pictures."""
+    with torch.no_grad():
+        bias -= 0.3
+
+
+@pytest.mark.parametrize("goal", ["relu", "pool", "flat"])
+def test_dead_units_come_to_life_behind_pooling_too(goal):
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    model.add_module("conv", nn.Conv2d(3, 8, 5))
+    model.add_module("relu", nn.ReLU(inplace=True))
+    model.add_module("pool", nn.MaxPool2d(2))
+    model.add_module("drop", nn.Dropout2d())
+    model.add_module("flat", nn.Flatten())
+    dead_rectifier(model, model.conv.bias)
+    net = nl.Network(model, (3, 21, 21), False)
+    channels = range(0, net[goal].channels, max(1, net[goal].channels // 6))
+    units = [nl.Unit(goal, c) for c in channels]
+    first = nl.maximize(net, units, steps=1)
+    assert (first.history[0] <= 0).any(), "the test is about units that are off"
+    assert (nl.maximize(net, units, steps=160).activations > 0).all()
+
+
+def test_functional_and_inplace_rectifiers_come_to_life():
+    torch.manual_seed(0)
+    model = Functional()
+    with torch.no_grad():
+        model.c.weight *= 4
+        model.c.bias -= 1
+    net = nl.Network(model, (3, 16, 16), False)
+    found = nl.maximize(net, [f"last:{c}" for c in range(7)], steps=120)
+    assert (found.history[0] <= 0).any(), "the test is about units that are off"
+    # The same units before their rectifier have a gradient everywhere: what they reach, the rectified must.
+    reachable = nl.maximize(net, [f"c:{c}" for c in range(7)], steps=120).activations > 0.05
+    assert reachable.sum() >= 3
+    assert (found.activations[reachable] > 0).all()
+
+
+def test_a_unit_that_nothing_moves_is_noted():
+    net = small()
+    with torch.no_grad():
+        net.model[3].weight[2] = 0
+        net.model[3].bias[2] = -1
+    found = nl.maximize(net, ["4:1", "4:2"], steps=6)
+    assert found.notes[0] == "" or found.activations[0] <= 0
+    assert "dead" in found.notes[1]
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, (28, 28)), (3, (20, 31)), (4, (17, 33))])
+def test_other_channels_and_oblong_inputs(channels, side):
+    net = small(channels, side)
+    assert nl.maximize(net, nl.objectives.logit(1), steps=4).images.shape == (1, channels, *side)
+    assert nl.maximize(net, "3:1", steps=4).images.shape[1] == channels
+
+
+def test_vectors_are_maximized():
+    net = nl.Network(nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 2)), (7,), False)
+    found = nl.maximize(net, "0:2", steps=60)
+    assert found.images.shape == (1, 7)
+    assert (
+        np.sign(found.images[0] - found.images[0].mean()) == np.sign(net.model[0].weight[2].detach().numpy())
+    ).mean() > 0.5
+    found.figure()
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "resnet18", "vgg11"])
+def test_torchvision_with_random_weights(name):
+    net = torchvision_network(name)
+    layer = {
+        "alexnet": "features.3",
+        "squeezenet1_1": "features.4",
+        "resnet18": "layer2.0.conv1",
+        "vgg11": "features.6",
+    }[name]
+    found = nl.maximize(net, [f"{layer}:0", f"{layer}:1"], steps=32)
+    assert (found.history[-8:].max(0) > found.history[0]).all()
+
+
+def test_squeezenet_has_no_dead_page(material):
+    net = squeezenet(material)
+    for layer in ("features.4", "features.5", "features.9"):
+        found = nl.maximize(net, [f"{layer}:{c}" for c in range(8)], steps=48)
+        assert (found.activations > 0).all(), (layer, found.activations)
+
+
+def test_steps_rest_by_themselves(demo):
+    found = nl.maximize(demo, "relu1:3")
+    assert 24 <= found.steps <= 256
+    tail = found.history[-24:].mean()
+    assert tail >= found.history[: len(found.history) // 2].mean()
+
+
+def test_closing_stops_within_a_step(demo):
+    calls = []
+    handle = demo.model.relu2.register_forward_hook(lambda *_: calls.append(1))
+    steps = nl.maximize_steps(demo, "relu2:0")
+    next(steps)
+    next(steps)
+    steps.close()
+    count = len(calls)
+    assert list(steps) == []
+    assert len(calls) == count
+    handle.remove()
+
+
+WRONG = {
+    "two layers": (["relu1:0", "relu2:0"], {}, "relu1, relu2"),
+    "nothing": ([], {}, "empty"),
+    "steps": ("relu1:0", {"steps": 0}, "steps must be 1"),
+    "channel": ("relu1:4000", {}, "channels 0 to 47"),
+    "layer": ("relu11:0", {}, "relu1"),
+    "direction": (nl.Direction("relu1", [1.0, 2.0]), {}, "48 channels, the direction 2"),
+    "size": ("relu1:0", {"size": 0}, "size is a side"),
+    "class": (nl.objectives.logit(77), {}, "classes 0 to 19"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_maximized_is_named(demo, name):
+    goal, options, says = WRONG[name]
+    with pytest.raises(nl.LensError, match=says):
+        nl.maximize(demo, goal, **{"steps": 1, **options})
+
+
+def test_objectives_add_up(demo):
+    o = nl.objectives
+    goal = o.channel("relu3:1") - 0.1 * o.total_variation() + o.neuron("relu3:2@3,3") / 2
+    found = nl.maximize(demo, goal, steps=3)
+    x = torch.from_numpy(found.images[0])
+    maps = nl.activations(demo, x, "relu3").maps
+    expected = maps[1].mean() + maps[2, 3, 3] / 2
+    alone = nl.maximize(demo, -1 * o.total_variation(), steps=1)
+    assert alone.activations[0] < 0
+    assert found.activations[0] < expected + 1e-3
+
+
+def test_a_direction_is_maximized(demo):
+    vector = np.zeros(176)
+    vector[5] = 3.0
+    direction = nl.maximize(demo, nl.Direction("relu3", vector), steps=96)
+    unit = nl.maximize(demo, "relu3:5", steps=96)
+    assert direction.activations[0] == pytest.approx(unit.activations[0], rel=0.3)

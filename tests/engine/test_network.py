@@ -1,0 +1,227 @@
+"""Layer tables, input specifications, layouts, and leaving no trace."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+from models import Failing, Functional, same, small, squeezenet, state, torchvision_network
+from PIL import Image
+from torch import nn
+
+import nn_lens as nl
+
+SAMPLE = np.random.default_rng(0).random((40, 50, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "resnet18", "vgg11"])
+def test_layer_table_of_torchvision(name):
+    net = torchvision_network(name)
+    assert net.input_shape == (3, 224, 224)
+    modules = dict(net.model.named_modules())
+    names = [layer.name for layer in net.layers]
+    assert len(set(names)) == len(names)
+    leaves = {n for n, m in modules.items() if n and not list(m.children())}
+    assert leaves <= set(names), "every module without children is listed"
+    shapes = {}
+
+    def note(name):
+        return lambda _module, _inputs, output: shapes.setdefault(name, tuple(output.shape[1:])) and None
+
+    handles = [m.register_forward_hook(note(n)) for n, m in modules.items() if n]
+    net.model.eval()(torch.zeros(1, 3, 224, 224))
+    for handle in handles:
+        handle.remove()
+    assert {layer.name: layer.output_shape for layer in net.layers} == {n: shapes[n] for n in names}
+    assert all(layer.channels == shapes[layer.name][0] for layer in net.layers)
+    assert all(layer.reason is None for layer in net.layers)
+
+
+def test_layers_come_in_the_order_of_the_forward_pass():
+    names = [layer.name for layer in torchvision_network("resnet18").layers]
+    assert names[:4] == ["conv1", "bn1", "relu", "maxpool"]
+    assert (
+        names.index("layer1.0.conv2") < names.index("layer1.0") < names.index("layer1.1.conv1") < names.index("layer1")
+    )
+
+
+def test_unknown_layer_names_the_nearest():
+    with pytest.raises(nl.LensError, match=r"features\.3"):
+        torchvision_network("squeezenet1_1")["feature.3"]
+    net = nl.Network(Attention(), (3, 16, 16))
+    with pytest.raises(nl.LensError, match="not called as a module"):
+        net["unused"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("0:6", "channels 0 to 5"),
+        ("0:1@9,0", "9 rows and 13 columns"),
+        ("nothing", "is no unit"),
+        ("zero:1", "no layer 'zero'"),
+    ],
+)
+def test_units_outside_are_named(text, says):
+    with pytest.raises(nl.LensError, match=says):
+        small().unit(text)
+
+
+def test_input_shape_is_tried_from_the_first_layer():
+    assert nl.Network(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 26 * 26, 3))).input_shape == (
+        1,
+        28,
+        28,
+    )
+    assert nl.Network(nn.Sequential(nn.Linear(7, 3))).input_shape == (7,)
+    with pytest.raises(nl.LensError, match=r"\(3, 224, 224\).*\(3, 28, 28\)"):
+        nl.Network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(12, 3)))
+    with pytest.raises(nl.LensError, match="Module"):
+        nl.Network("resnet18")
+
+
+class Attention(nn.Module):
+    """Tokens with a class token, channels-last maps, a layer that is never called and one that answers with a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 12, 4, 4)
+        self.attention = nn.MultiheadAttention(12, 2, batch_first=True)
+        self.norm = nn.LayerNorm(12)
+        self.last = nn.LayerNorm(12)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x):
+        x = self.embed(x)
+        maps = self.last(x.permute(0, 2, 3, 1))
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
+        tokens = self.norm(tokens + self.attention(tokens, tokens, tokens)[0])
+        return tokens[:, 0] + maps.mean((1, 2))
+
+
+def test_tokens_and_channels_last_become_maps():
+    net = nl.Network(Attention(), (3, 16, 24), False)
+    assert net["norm"].channels == 12
+    assert "attention" not in [layer.name for layer in net.layers]
+    x = torch.rand(3, 16, 24)
+    with torch.no_grad():
+        model = net.model.eval()
+        embedded = model.embed(x[None])
+        tokens = embedded.flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
+        tokens = model.norm(tokens + model.attention(tokens, tokens, tokens)[0])
+        expected = tokens[0, 1:].T.reshape(12, 4, 6)
+        last = model.last(embedded.permute(0, 2, 3, 1))[0].permute(2, 0, 1)
+    np.testing.assert_allclose(nl.activations(net, x, "norm").maps, expected, atol=1e-6)
+    np.testing.assert_allclose(nl.activations(net, x, "last").maps, last, atol=1e-6)
+
+
+def test_a_layer_without_a_known_layout_says_why():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 5, 3)
+            self.fold = nn.Flatten(0)
+
+        def forward(self, x):
+            return self.fold(self.conv(x)).reshape(x.shape[0], -1)
+
+    net = nl.Network(Odd(), (3, 8, 8))
+    assert net["conv"].reason is None
+    assert "per picture" in net["fold"].reason
+    with pytest.raises(nl.LensError, match="cannot be shown"):
+        nl.activations(net, SAMPLE, "fold")
+
+
+CALLS = {
+    "activations": lambda net: nl.activations(net, SAMPLE, net.layers[-1].name),
+    "filters": lambda net: nl.filters(net, net.layers[0].name),
+    "scores": lambda net: net.scores(SAMPLE),
+    "receptive_field": lambda net: nl.receptive_field(net, net.layers[1].name),
+    "maximize": lambda net: nl.maximize(net, f"{net.layers[1].name}:1", steps=2),
+    "maximize_steps": lambda net: next(nl.maximize_steps(net, f"{net.layers[1].name}:1", steps=2)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_calls_leave_no_trace(call, training):
+    net = small()
+    net.model.train(training)
+    net.model[0].weight.requires_grad_(False)
+    net.model[3].weight.grad = torch.ones_like(net.model[3].weight)
+    before = state(net.model)
+    CALLS[call](net)
+    assert same(before, state(net.model))
+    assert torch.equal(net.model[3].weight.grad, torch.ones_like(net.model[3].weight))
+
+
+@pytest.mark.parametrize("call", ["activations", "scores", "maximize", "maximize_steps"])
+@pytest.mark.parametrize("error", [RuntimeError("the cable is out"), KeyboardInterrupt()], ids=["fails", "interrupted"])
+def test_failures_leave_no_trace(call, error):
+    net = nl.Network(Failing(), (3, 12, 12), False)
+    net.model.train()
+
+    def forward(x):
+        net.model.conv(x)
+        raise error
+
+    before = state(net.model)
+    net.model.forward = forward
+    goal = CALLS[call] if call != "activations" else lambda n: nl.activations(n, SAMPLE, "then")
+    with pytest.raises(nl.LensError if isinstance(error, RuntimeError) else KeyboardInterrupt) as raised:
+        goal(net)
+    assert not isinstance(error, RuntimeError) or "the cable is out" in str(raised.value)
+    assert same(before, state(net.model))
+
+
+def test_a_closed_iterator_leaves_no_trace():
+    net = nl.Network(Functional(), (3, 16, 16), False)
+    before = state(net.model)
+    steps = nl.maximize_steps(net, "c:1")
+    for _, step in zip(range(3), steps, strict=False):
+        assert step.images.shape[1] == 3
+    steps.close()
+    assert same(before, state(net.model))
+    with contextlib.suppress(nl.LensError):
+        net.scores(SAMPLE)
+
+
+def test_half_precision_and_inference_tensors():
+    net = nl.Network(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).bfloat16(),
+        (3, 16, 16),
+        False,
+    )
+    found = nl.activations(net, SAMPLE, "0").maps
+    assert found.dtype == np.float32
+    assert found.shape == (4, 14, 14)
+    with torch.inference_mode():
+        assert nl.maximize(net, "0:1", steps=2).images.shape[0] == 1
+
+
+def test_normalization_is_found_and_said():
+    assert "ImageNet" in repr(torchvision_network("resnet18"))
+    assert "no normalization" in repr(small())
+    net = nl.Network(small().model, (3, 20, 28), ((0.5,), (0.25,)))
+    x = torch.rand(3, 20, 28)
+    direct = small().model.eval()((x[None] - 0.5) / 0.25)[0].detach().numpy()
+    np.testing.assert_allclose(net.scores(x), direct, atol=1e-5)
+    with pytest.raises(nl.LensError, match="3 channels"):
+        nl.Network(small().model, (3, 20, 28), ((0.5, 0.5), (1, 1)))
+    with pytest.raises(nl.LensError, match="label"):
+        nl.Network(small().model, (3, 20, 28), labels=["one"])
+
+
+def test_squeezenet_knows_the_cat(material):
+    net = squeezenet(material)
+    with Image.open(material / "images" / "chelsea.png") as picture:
+        small = picture.convert("RGB").resize((385, 256), Image.Resampling.BILINEAR)
+    crop = np.asarray(small.crop((80, 16, 304, 240)), np.float32) / 255
+    (label, probability), *_ = net.predict(torch.from_numpy(crop).permute(2, 0, 1))
+    assert label == "class 285"
+    assert probability == pytest.approx(0.686, abs=0.002)
+    assert net.predict(material / "images" / "chelsea.png", k=1)[0][0] == "class 285"
