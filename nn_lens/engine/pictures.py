@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from nn_lens.errors import PictureError
 
@@ -48,7 +48,8 @@ def open_image(source: Any) -> Image.Image:
         PictureError: the file is missing, no picture, cut off, or too large to be meant.
     """
     if isinstance(source, Image.Image):
-        return ImageOps.exif_transpose(source)
+        turned = source.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(source) if turned else source
     name = f"{Path(source).name!r}" if isinstance(source, (str, os.PathLike)) else "The data"
     if isinstance(source, (bytes, bytearray, memoryview)):
         file: Any = io.BytesIO(source)

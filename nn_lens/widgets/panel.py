@@ -261,6 +261,7 @@ class Panel(anywidget.AnyWidget):
             self._frames.close()
             self._unwatch()
             self.session.leave(self)
+            self.layout.close()
         super().close()
 
     def __repr__(self) -> str:

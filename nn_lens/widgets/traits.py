@@ -54,7 +54,9 @@ class PictureTrait(traitlets.TraitType[Any, Any]):
 
     def validate(self, obj: Any, value: Any) -> Any:
         """A PIL image, or for networks whose input no file can hold, the value that was set."""
-        return None if value is None else as_image(value, obj.session.net.input_shape)
+        if value is None or value is obj._trait_values.get(self.name):
+            return value
+        return as_image(value, obj.session.net.input_shape)
 
     def set(self, obj: Any, value: Any) -> None:
         """As traitlets does, but telling of a change whenever the object is another."""

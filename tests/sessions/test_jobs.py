@@ -1,0 +1,155 @@
+"""The mailbox: latest wins, urgency, cancel, and exactly one end per job."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from models import Failing, small
+
+import nn_lens as nl
+from nn_lens.sessions.jobs import Job, Mailbox, State, advance
+
+
+class Ends:
+    """Notes results and ends."""
+
+    def __init__(self):
+        self.results, self.ends, self.over = [], [], threading.Event()
+
+    def __call__(self, job, result):
+        if job.final:
+            self.ends.append(job.state)
+            self.over.set()
+        else:
+            self.results.append(result)
+
+
+@pytest.fixture
+def session():
+    session = nl.Session(small(), cache=False)
+    yield session
+    session.close()
+
+
+def test_the_latest_job_of_a_slot_wins():
+    box, ends = Mailbox(), [Ends() for _ in range(5)]
+    computed = []
+    for i, end in enumerate(ends):
+        box.put(Job("maps", lambda i=i: iter([computed.append(i)]), end))
+    while (job := box.next()) is not None:
+        advance(job)
+        if job.final:
+            box.remove(job)
+            if job.slot == "maps" and job.state is State.DONE:
+                break
+    assert computed == [4], "superseded ones are dropped, not computed"
+    assert [end.ends for end in ends] == [[State.CANCELLED]] * 4 + [[State.DONE]]
+
+
+def test_urgent_jobs_go_between_the_steps_of_others(session):
+    order, slow, fast = [], Ends(), Ends()
+    begun = threading.Event()
+
+    def long(_):
+        for i in range(200):
+            begun.set()
+            order.append(i)
+            time.sleep(0.002)
+            yield i
+
+    session.submit("page", long, slow, urgency=1)
+    assert begun.wait(5)
+    session.submit("maps", lambda _: iter([order.append("maps")]), fast)
+    assert fast.over.wait(5)
+    assert order.index("maps") < 190
+    session.cancel("page")
+    assert slow.over.wait(5)
+    assert slow.ends == [State.CANCELLED]
+
+
+def test_a_cancelled_job_stops_before_its_next_step_and_is_closed(session):
+    closed, ends, begun = threading.Event(), Ends(), threading.Event()
+
+    def work(_):
+        try:
+            while True:
+                begun.set()
+                yield 1
+        finally:
+            closed.set()
+
+    job = session.submit("page", work, ends)
+    assert begun.wait(5)
+    job.cancel()
+    session.cancel("page")
+    assert ends.over.wait(5)
+    assert closed.is_set()
+    count = len(ends.results)
+    time.sleep(0.05)
+    assert len(ends.results) == count
+    assert ends.ends == [State.CANCELLED]
+
+
+def test_a_storm_computes_little(session):
+    computed, ends = [], [Ends() for _ in range(200)]
+
+    def work(i):
+        def results(_):
+            computed.append(i)
+            time.sleep(0.005)
+            yield i
+
+        return results
+
+    for i, end in enumerate(ends):
+        session.submit("maps", work(i), end)
+    assert ends[-1].over.wait(5)
+    assert all(end.over.wait(5) for end in ends)
+    assert computed[-1] == 199
+    assert len(computed) < 60
+    assert all(len(end.ends) == 1 for end in ends)
+
+
+def test_a_failing_job_says_so_and_the_worker_lives(session):
+    ends = Ends()
+    session.submit("maps", lambda _: (1 / 0 for _ in [0]), ends)
+    assert ends.over.wait(5)
+    assert ends.ends == [State.FAILED]
+    assert session.run(lambda s: iter([s.network().input_shape])) == [(3, 20, 28)]
+
+
+def test_a_receiver_that_is_gone_does_not_stop_the_worker(session):
+    def gone(job, result):
+        raise RuntimeError("the comm is closed")
+
+    session.submit("maps", lambda _: iter([1]), gone)
+    assert session.run(lambda _: iter([7]), timeout=5) == [7]
+
+
+def test_run_raises_what_the_model_raises():
+    net = nl.Network(Failing(), (3, 12, 12), False)
+    session = nl.Session(net, cache=False)
+    net.model.fails = True
+    with pytest.raises(nl.LensError, match="the cable is out"):
+        session.run(lambda s: iter([s.network().scores(np.zeros((12, 12, 3)))]))
+    session.close()
+
+
+def test_no_thread_is_left_behind():
+    before = threading.active_count()
+    sessions = [nl.Session(small(), cache=False) for _ in range(4)]
+    for session in sessions:
+        session.run(lambda _: iter([1]))
+    assert threading.active_count() > before
+    for session in sessions:
+        session.close()
+    assert threading.active_count() == before
+
+
+def test_a_closed_session_starts_anew(session):
+    session.run(lambda _: iter([1]))
+    session.close()
+    assert session.run(lambda _: iter([2]), timeout=5) == [2]

@@ -1,0 +1,50 @@
+"""Frames at the pace of the browser."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from nn_lens.widgets import frames
+from nn_lens.widgets.frames import Frames
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    monkeypatch.setattr(frames, "PATIENCE", 0.05)
+    return []
+
+
+def test_at_most_two_in_flight_and_the_newest_replaces_the_held(sent):
+    pacer = Frames(lambda content, _: sent.append(content["n"]))
+    for n in range(10):
+        pacer.offer(lambda n=n: ({"n": n}, []))
+    assert sent == [0, 1]
+    pacer.acknowledge()
+    assert sent == [0, 1, 9]
+    pacer.acknowledge()
+    assert sent == [0, 1, 9]
+    pacer.offer(lambda: ({"n": 10}, []))
+    assert sent == [0, 1, 9, 10]
+    pacer.close()
+
+
+def test_without_acknowledgements_the_newest_still_goes_out(sent):
+    pacer = Frames(lambda content, _: sent.append(content["n"]))
+    for n in range(50):
+        pacer.offer(lambda n=n: ({"n": n}, []))
+        time.sleep(0.005)
+    time.sleep(0.2)
+    assert sent[-1] == 49
+    assert 3 <= len(sent) <= 12
+    pacer.close()
+
+
+def test_closing_forgets_the_held_frame(sent):
+    pacer = Frames(lambda content, _: sent.append(content["n"]))
+    for n in range(4):
+        pacer.offer(lambda n=n: ({"n": n}, []))
+    pacer.close()
+    time.sleep(0.1)
+    assert sent == [0, 1]

@@ -1,0 +1,337 @@
+"""The widgets without a browser: traits, the conversation, errors, and their end."""
+
+from __future__ import annotations
+
+import gc
+import io
+import threading
+import time
+import weakref
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+import traitlets
+from models import Failing, small
+from PIL import Image
+
+import nn_lens as nl
+from nn_lens.engine import images
+
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
+
+
+class Conversation:
+    """A panel, and the messages that it would send to the browser."""
+
+    def __init__(self, panel):
+        self.panel, self.sent, self.ids = panel, [], 0
+        self.arrived = threading.Condition()
+        panel._post = self.post
+        panel._frames._send = self.post
+
+    def post(self, content, buffers):
+        with self.arrived:
+            self.sent.append((content, buffers))
+            self.arrived.notify_all()
+
+    def tell(self, content, *buffers):
+        self.panel._receive(self.panel, content, list(buffers))
+
+    def want(self, what, **content):
+        self.ids += 1
+        if what in ("maps", "scores"):
+            content.setdefault("picture", self.panel._picture["key"])
+        self.tell({"type": "want", "what": what, "id": self.ids, **content})
+        return self.ids
+
+    def until_end(self, number, timeout=20):
+        """All messages about a question, once it has ended."""
+        ends = ("done", "cancelled", "error")
+
+        def own():
+            return [m for m in self.sent if m[0].get("id") == number]
+
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: any(c["type"] in ends for c, _ in own()), timeout), "no end came"
+            return own()
+
+    def ask(self, what, **content):
+        return self.until_end(self.want(what, **content))
+
+
+@pytest.fixture
+def lens():
+    panel = nl.Lens(small(), picture=PICTURE)
+    yield panel
+    panel.close()
+
+
+@pytest.fixture
+def talk(lens):
+    return Conversation(lens)
+
+
+def test_unit_and_layer_follow_each_other(lens):
+    assert (str(lens.unit), lens.layer) == ("0:0", "0")
+    lens.unit = "3:7"
+    assert lens.unit == nl.Unit("3", 7)
+    assert lens.layer == "3"
+    lens.layer = "0"
+    assert str(lens.unit) == "0:5", "the channel stays, or becomes the layer's last"
+    lens._selection = {"layer": "3", "channel": 2, "row": None, "column": None}
+    assert str(lens.unit) == "3:2"
+    lens.unit = nl.Unit("3", 1, 1, 3)
+    assert lens._selection == {"layer": "3", "channel": 1, "row": 1, "column": 3}
+
+
+@pytest.mark.parametrize(("trait", "value", "says"), [
+    ("unit", "3:99", "channels 0 to 7"), ("unit", "nonsense", "is no unit"), ("layer", "33", "Nearest: 3"),
+    ("picture", "no_such.jpg", "no file"), ("picture", b"text", "no picture"), ("view", "moon", "There is no view"),
+])  # fmt: skip
+def test_wrong_values_are_named_and_nothing_is_lost(lens, trait, value, says):
+    lens.unit = "3:2"
+    before = (lens.unit, lens.layer, lens.picture, lens.view)
+    with pytest.raises(nl.LensError, match=says):
+        setattr(lens, trait, value)
+    assert (lens.unit, lens.layer, lens.picture, lens.view) == before
+
+
+def test_traits_can_be_watched_and_linked(lens):
+    seen = []
+    lens.observe(lambda change: seen.append(str(change.new)), "unit")
+    lens.unit = "3:4"
+    lens.unit = "3:4"
+    assert seen == ["3:4"]
+    other = nl.ActivationsView(lens.session)
+    traitlets.link((lens, "unit"), (other, "unit"))
+    lens.unit = "3:6"
+    assert str(other.unit) == "3:6"
+    other.unit = "0:1"
+    assert str(lens.unit) == "0:1"
+    text = ipywidgets.Text()
+    traitlets.dlink((lens, "unit"), (text, "value"), str)
+    lens.unit = "3:1"
+    assert text.value == "3:1"
+    other.close()
+
+
+def test_a_picture_is_compared_by_identity(lens):
+    seen = []
+    lens.observe(lambda change: seen.append(change.new), "picture")
+    lens.picture = PICTURE.copy()
+    lens.picture = lens.picture
+    assert len(seen) == 1
+    lens.picture = PICTURE
+    assert lens.picture is PICTURE
+    lens.picture = PICTURE
+    assert len(seen) == 2
+    lens.picture = np.asarray(PICTURE)
+    assert isinstance(lens.picture, Image.Image)
+    lens.picture = None
+    assert lens._picture is None
+
+
+def test_maps_are_the_engines(lens, talk):
+    (head, buffers), end = talk.ask("maps", layer="3", channel=2)
+    assert end[0]["type"] == "done"
+    maps = nl.activations(lens.session.net, PICTURE, "3").maps
+    expected, ranges, signed = images.map_levels(maps)
+    assert (head["count"], head["height"], head["width"]) == maps.shape
+    assert head["colour"] == ("diverging" if signed else "sequential")
+    np.testing.assert_array_equal(np.frombuffer(buffers[0], np.uint8).reshape(maps.shape), expected)
+    np.testing.assert_allclose(np.frombuffer(buffers[1], np.float32).reshape(-1, 2), ranges, rtol=1e-6)
+    np.testing.assert_allclose(np.frombuffer(buffers[2], np.float32), maps.max((1, 2)), rtol=1e-6)
+
+
+def test_filters_are_the_engines(lens, talk):
+    (head, buffers), _ = talk.ask("filters", layer="0")
+    found = nl.filters(lens.session.net, "0").images()
+    assert head["colour"] == "rgb"
+    levels = np.frombuffer(buffers[0], np.uint8).reshape(head["count"], head["planes"], head["height"], head["width"])
+    np.testing.assert_array_equal(levels.transpose(0, 2, 3, 1), found)
+    *_, (end, _) = talk.ask("filters", layer="1")
+    assert end["type"] == "error"
+    assert "nearest layer that has" in end["text"]
+
+
+def test_scores_are_the_networks(lens, talk):
+    (head, _), _ = talk.ask("scores")
+    assert head["scores"] == lens.session.net.predict(PICTURE)
+
+
+def test_a_page_ends_with_what_the_engine_makes(lens, talk):
+    messages = talk.ask("page", layer="3", channels=[0, 1, 2])
+    pages = [m for m in messages if m[0]["type"] == "page"]
+    last, (sheet,) = pages[-1]
+    assert last["finished"]
+    expected = nl.maximize(lens.session.net, ["3:0", "3:1", "3:2"])
+    tiles = images.rgb(expected.images)
+    shown = np.asarray(Image.open(io.BytesIO(sheet)))
+    np.testing.assert_array_equal(shown, images.sheet(tiles, 3))
+    np.testing.assert_allclose(last["activations"], expected.activations, rtol=1e-5)
+    assert len(pages) > 1, "it streams"
+
+
+def test_a_page_stops_when_a_new_one_is_wanted(lens, talk):
+    first = talk.want("page", layer="3", channels=[0, 1])
+    second = talk.want("page", layer="3", channels=[3])
+    assert talk.until_end(first)[-1][0]["type"] == "cancelled"
+    assert talk.until_end(second)[-1][0]["type"] == "done"
+    third = talk.want("page", layer="0", channels=[3])
+    talk.tell({"type": "stop", "what": "page"})
+    assert talk.until_end(third)[-1][0]["type"] == "cancelled"
+
+
+def test_every_question_of_a_storm_ends(lens, talk):
+    numbers = [talk.want("maps", layer="03"[i % 2], channel=i % 6) for i in range(100)]
+    ends = [talk.until_end(n)[-1][0]["type"] for n in numbers]
+    assert ends[-1] == "done"
+    assert set(ends) <= {"done", "cancelled"}
+
+
+def test_unacknowledged_frames_do_not_pile_up(lens, talk):
+    messages = talk.ask("page", layer="0", channels=list(range(6)))
+    previews = [c for c, _ in messages if c["type"] == "page" and not c["finished"]]
+    assert len(previews) <= 2 + 60 * 2, "two at once, then two a second"
+    began = time.monotonic()
+    messages = talk.ask("page", layer="0", channels=list(range(6)))
+    assert time.monotonic() - began < 1
+    assert [c["type"] for c, _ in messages] == ["page", "done"]
+
+
+def pieces(data, number=1, size=1000):
+    count = -(-len(data) // size)
+    for i in range(count):
+        head = {"type": "upload", "upload": number, "index": i, "count": count, "name": "mine.jpg"}
+        yield head, memoryview(data[i * size : (i + 1) * size])
+
+
+def jpeg():
+    file = io.BytesIO()
+    PICTURE.save(file, "JPEG")
+    return file.getvalue()
+
+
+def test_an_upload_becomes_the_picture(lens, talk):
+    for head, piece in pieces(jpeg(), size=300):
+        talk.tell(head, piece)
+    assert lens.picture.size == PICTURE.size
+    assert lens._picture["name"] == "mine.jpg"
+    np.testing.assert_array_equal(np.asarray(lens.picture), np.asarray(Image.open(io.BytesIO(jpeg()))))
+
+
+@pytest.mark.parametrize(("data", "says"), [(b"no picture at all", "no picture"), (jpeg()[:900], "cut off")])
+def test_a_bad_upload_is_named_and_nothing_is_lost(lens, talk, data, says):
+    before = lens.picture
+    for head, piece in pieces(data):
+        talk.tell(head, piece)
+    ((content, _),) = talk.sent
+    assert content["type"] == "error"
+    assert says in content["text"]
+    assert lens.picture is before
+    assert talk.ask("maps", layer="3")[-1][0]["type"] == "done"
+
+
+def test_a_lost_piece_is_named(lens, talk):
+    (first, a), (second, b), (third, c), *_ = pieces(jpeg(), size=300)
+    talk.tell(first, a)
+    talk.tell(third, c)
+    assert "interrupted" in talk.sent[-1][0]["text"]
+    talk.tell(second, b)
+    assert len(talk.sent) == 1
+
+
+def test_a_failing_model_is_named_and_the_panel_lives():
+    net = nl.Network(Failing(), (3, 12, 12), False)
+    panel = nl.Lens(net, picture=PICTURE)
+    talk = Conversation(panel)
+    net.model.fails = True
+    for what, content in (("maps", {"layer": "then"}), ("scores", {}), ("page", {"layer": "then", "channels": [0]})):
+        (end, _) = talk.ask(what, **content)[-1]
+        assert end["type"] == "error", what
+        assert "the cable is out" in end["text"]
+    assert talk.ask("filters", layer="conv")[-1][0]["type"] == "done"
+    panel.close()
+
+
+def test_an_unknown_question_is_named(lens, talk):
+    talk.tell({"type": "want", "what": "moon", "id": 5})
+    assert "'moon'" in talk.sent[-1][0]["text"]
+    talk.tell({"type": "want", "what": "maps", "id": 6, "layer": "7x", "picture": lens._picture["key"]})
+    assert "no layer" in talk.until_end(6)[-1][0]["text"]
+
+
+def test_maps_of_a_picture_that_was_replaced_are_not_sent(lens, talk):
+    old = lens._picture["key"]
+    lens.picture = PICTURE.copy()
+    assert talk.ask("maps", layer="3", picture=old)[-1][0]["type"] == "cancelled"
+
+
+def test_changed_weights_are_noticed(lens):
+    before = lens._weights
+    lens.weights_may_have_moved()
+    assert lens._weights == before
+    with torch.no_grad():
+        lens.session.net.model[0].weight.add_(1)
+    lens.weights_may_have_moved()
+    assert lens._weights != before
+
+
+def test_views_stand_alone_and_share_a_session():
+    session = nl.Session(small())
+    views = [
+        nl.FiltersView(session),
+        nl.MaximizationView(session, unit="3:1"),
+        nl.ActivationsView(session, picture=PICTURE),
+    ]
+    assert str(views[1].unit) == "3:1"
+    for view in views:
+        assert Conversation(view).ask("filters", layer="0")[-1][0]["type"] == "done"
+    worker = session._thread
+    for view in views[:2]:
+        view.close()
+    assert worker.is_alive()
+    views[2].close()
+    assert not worker.is_alive()
+
+
+def test_closing_frees_everything():
+    threads, widgets = threading.active_count(), len(ipywidgets.Widget.widgets)
+    net = small()
+    for _ in range(3):
+        panel = nl.Lens(net, picture=PICTURE)
+        talk = Conversation(panel)
+        talk.want("page", layer="3", channels=[0])
+        panel.close()
+        panel.close()
+    assert threading.active_count() == threads
+    assert len(ipywidgets.Widget.widgets) == widgets
+    gone = weakref.ref(panel)
+    del panel, talk
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_lens_takes_a_model_a_network_or_a_session(lens):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3))
+    panel = nl.Lens(model)
+    assert panel.session.net.model is model
+    panel.close()
+    with pytest.raises(nl.LensError, match="Module"):
+        nl.Lens(42)
+    with pytest.raises(nl.LensError, match="channels 0 to 5"):
+        nl.Lens(small(), unit="0:88")
+    assert "nl.Lens" in lens.code()
+    assert "Lens" in repr(lens)
+
+
+def test_networks_that_read_no_pictures():
+    net = nl.Network(torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)), (7,), False)
+    panel = nl.Lens(net, picture=np.arange(7, dtype=np.float32))
+    talk = Conversation(panel)
+    assert talk.ask("maps", layer="0")[-1][0]["type"] == "done"
+    assert talk.ask("filters", layer="0")[-1][0]["type"] == "done"
+    assert "cannot be drawn" in talk.ask("page", layer="0", channels=[0])[-1][0]["text"]
+    panel.close()
