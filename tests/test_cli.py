@@ -73,7 +73,9 @@ def test_jupyterlab_starts_on_the_starter_notebook(tmp_path):
     env = {**os.environ, "JUPYTER_TOKEN": "secret", "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
     command = [sys.executable, "-m", "nn_lens.cli", "--no-browser", "--port", str(port), str(tmp_path / "books")]
     with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        server = subprocess.Popen(
+            command, cwd=tmp_path, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
     def get(path):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}token=secret", timeout=5) as answer:
@@ -100,7 +102,15 @@ def test_the_doctor_finds_everything_well(capsys):
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
     assert "PROBLEM" not in said
-    for word in ("Python", "torch", "jupyterlab", "JupyterLab extension", "threads", "cache", "bundled network answers"):
+    for word in (
+        "Python",
+        "torch",
+        "jupyterlab",
+        "JupyterLab extension",
+        "threads",
+        "cache",
+        "bundled network answers",
+    ):
         assert word in said
 
 

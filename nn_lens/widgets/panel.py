@@ -211,6 +211,10 @@ class Panel(anywidget.AnyWidget):
         if self.comm is not None:
             self.send(content, buffers)
 
+    def refuse(self, error: LensError) -> None:
+        """Shows in the panel why a value was not taken."""
+        self._post({"type": "error", "what": "set", "text": str(error)}, [])
+
     # ---- results, sent from the worker's thread ----
 
     def _stack(self, number: int, stack: requests.Stack) -> None:

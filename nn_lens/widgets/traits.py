@@ -8,10 +8,30 @@ import traitlets
 
 from nn_lens.engine.network import Network
 from nn_lens.engine.pictures import as_image
+from nn_lens.errors import LensError
 from nn_lens.units import Unit
 
 
-class LayerTrait(traitlets.TraitType[str, str]):
+class _NetworkTrait(traitlets.TraitType[Any, Any]):
+    """A trait whose value is looked up in the network; what is refused is said in the panel too.
+
+    A value may come from a linked widget, whose errors nobody sees.
+    """
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        """What `look_up` finds."""
+        try:
+            return self.look_up(obj, value)
+        except LensError as error:
+            obj.refuse(error)
+            raise
+
+    def look_up(self, obj: Any, value: Any) -> Any:
+        """The value as the trait holds it; raises LensError."""
+        raise NotImplementedError
+
+
+class LayerTrait(_NetworkTrait):
     """The name of a layer that can be shown.
 
     Raises:
@@ -20,7 +40,7 @@ class LayerTrait(traitlets.TraitType[str, str]):
 
     info_text = "the name of a layer"
 
-    def validate(self, obj: Any, value: Any) -> str:
+    def look_up(self, obj: Any, value: Any) -> str:
         """The name, once the network has found it."""
         net: Network = obj.session.net
         layer = net[value]
@@ -28,7 +48,7 @@ class LayerTrait(traitlets.TraitType[str, str]):
         return layer.name
 
 
-class UnitTrait(traitlets.TraitType[Unit, Unit]):
+class UnitTrait(_NetworkTrait):
     """A Unit of the network; its text is taken too.
 
     Raises:
@@ -37,12 +57,12 @@ class UnitTrait(traitlets.TraitType[Unit, Unit]):
 
     info_text = "a Unit or its text"
 
-    def validate(self, obj: Any, value: Any) -> Unit:
+    def look_up(self, obj: Any, value: Any) -> Unit:
         """The Unit, once the network has found it."""
         return obj.session.net.unit(value)  # type: ignore[no-any-return]
 
 
-class PictureTrait(traitlets.TraitType[Any, Any]):
+class PictureTrait(_NetworkTrait):
     """A picture: paths, bytes and arrays become PIL images; compared by identity, since comparing pixels is slow.
 
     Raises:
@@ -52,7 +72,7 @@ class PictureTrait(traitlets.TraitType[Any, Any]):
     info_text = "a picture"
     allow_none = True
 
-    def validate(self, obj: Any, value: Any) -> Any:
+    def look_up(self, obj: Any, value: Any) -> Any:
         """A PIL image, or for networks whose input no file can hold, the value that was set."""
         if value is None or value is obj._trait_values.get(self.name):
             return value

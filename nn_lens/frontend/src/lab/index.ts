@@ -17,13 +17,16 @@ const icon = new LabIcon({
   <path stroke="#1976d2" d="M6.5 12.5 12 6.5M9.5 13 13 9"/></svg>`,
 });
 
-/** The starter notebook's path: in `folder`, where `nn-lens` puts it, or made anew in `folder`. */
+/** The starter notebook's path: in `folder`, where `nn-lens` puts it, in a checkout, or made anew in `folder`. */
 async function starterPath(contents: Contents.IManager, folder: string): Promise<string> {
-  const here = folder ? `${folder}/${NAME}` : NAME;
-  for (const path of [here, NAME, `notebooks/${NAME}`]) {
-    const found = await contents.get(path, { content: false }).catch(() => null);
-    if (found) return path;
+  // Folders are listed: asking for a file that is not there would leave an error in the console.
+  const names = async (path: string): Promise<string[]> =>
+    (await contents.get(path)).content.map((entry: Contents.IModel) => entry.name);
+  const root = await names("");
+  for (const path of new Set([folder, "", ...(root.includes("notebooks") ? ["notebooks"] : [])])) {
+    if ((path ? await names(path) : root).includes(NAME)) return path ? `${path}/${NAME}` : NAME;
   }
+  const here = folder ? `${folder}/${NAME}` : NAME;
   await contents.save(here, { type: "notebook", format: "json", content: starter });
   return here;
 }

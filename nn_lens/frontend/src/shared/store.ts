@@ -44,6 +44,8 @@ export class Store {
   running: number | null = null;
   stopped = "";
   uploadError = "";
+  /** Why a value that Python set was refused. */
+  refused = "";
 
   private stacks = new Map<string, Stack>();
   private pages = new Map<string, Page>();
@@ -204,7 +206,7 @@ export class Store {
 
   private askForMissing(): void {
     const { layer, channel } = this.selection;
-    if (this.picture && this.shows("activations") && !this.stack("maps")) {
+    if (this.picture && (this.shows("activations") || this.shows("picture")) && !this.stack("maps")) {
       this.ask("maps", { layer, channel, picture: this.picture.key });
     }
     if (this.shows("filters") && !this.stack("filters")) this.ask("filters", { layer, channel });
@@ -245,6 +247,12 @@ export class Store {
   }
 
   private moved(): void {
+    this.refused = "";
+    // What failed is tried again by coming back to it.
+    for (const failure of this.failures.keys()) {
+      const what = failure.split(" ", 1)[0] as What;
+      if (failure !== `${what} ${this.key(what)}`) this.failures.delete(failure);
+    }
     const page = this.key("page");
     if (this.open.get("page") && this.open.get("page")?.key !== page) {
       // The slider has left the page whose images are being made.
@@ -317,6 +325,8 @@ export class Store {
       if (what === "page") this.running = null;
     } else if (content.what === "upload" || content.what === "sample") {
       this.uploadError = text;
+    } else {
+      this.refused = text;
     }
   }
 

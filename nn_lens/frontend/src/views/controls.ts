@@ -17,6 +17,7 @@ export class Controls {
   private readonly number = el("input", { type: "number", min: 0, class: "number", "aria-label": "unit number" });
   private readonly layerText = el("output", { class: "text" });
   private readonly unitText = el("output", { class: "text" });
+  private readonly problem = el("p", { class: "problem", role: "alert" });
   private readonly switches = new Map<string, HTMLButtonElement>();
 
   constructor(private readonly store: Store) {
@@ -38,6 +39,7 @@ export class Controls {
       el("label", { class: "slider" }, el("span", {}, "Layer"), this.layer, this.layerText),
       el("label", { class: "slider" }, el("span", {}, "Unit"), this.unit, this.number, this.unitText),
       el("div", { class: "switch", role: "group", "aria-label": "view" }, ...this.switches.values()),
+      this.problem,
     );
   }
 
@@ -52,6 +54,8 @@ export class Controls {
     this.unit.value = String(store.selection.channel);
     if (document.activeElement !== this.number) this.number.value = String(store.selection.channel);
     say(this.unitText, `of ${layer.channels}`);
+    say(this.problem, store.refused);
+    this.problem.hidden = !store.refused;
     for (const [view, button] of this.switches) button.setAttribute("aria-pressed", String(view === store.view));
   }
 }

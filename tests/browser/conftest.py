@@ -1,0 +1,57 @@
+"""One JupyterLab and one Chromium for all browser tests; skipped where there is no Chromium, but not in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from browser.jupyter import ARGUMENTS, CHROMIUM, Notebook, jupyter_lab, write_notebook
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """(address, folder) of a JupyterLab server."""
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs Chromium for the browser tests: apt-get install chromium")
+        pytest.skip("there is no Chromium for the browser tests: apt-get install chromium")
+    folder = tmp_path_factory.mktemp("lab")
+    with jupyter_lab(folder) as url:
+        yield url, folder
+
+
+@pytest.fixture(scope="session")
+def chromium(lab):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def opened(lab, chromium):
+    """Opens a notebook, the starter or one of code cells, in a page of its own."""
+    url, folder = lab
+    contexts = []
+
+    def open_(name: str, cells: list[str] | None = None) -> Notebook:
+        if cells is None:
+            shutil.copy(ROOT / "notebooks" / "01_first_look.ipynb", folder / name)
+        else:
+            write_notebook(folder / name, cells)
+        context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+        contexts.append(context)
+        notebook = Notebook(context.new_page(), url, name)
+        notebook.run_all()
+        return notebook
+
+    yield open_
+    for context in contexts:
+        context.close()

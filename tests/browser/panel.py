@@ -1,0 +1,78 @@
+"""What the tests read off a panel: its canvases' pixels, its texts, its sliders."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+PIXELS = """(canvas) => {
+  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  let text = '';
+  for (let i = 0; i < data.length; i += 32768) text += String.fromCharCode(...data.subarray(i, i + 32768));
+  return [canvas.width, canvas.height, btoa(text)];
+}"""
+SLIDE = """(slider, value) => {
+  slider.value = String(value);
+  slider.dispatchEvent(new Event('input', { bubbles: true }));
+}"""
+
+
+class Panel:
+    """One drawn panel in a notebook's page."""
+
+    def __init__(self, notebook: Any, timeout: float = 60_000) -> None:
+        self.notebook, self.page = notebook, notebook.page
+        self.page.wait_for_selector(".nn-lens", timeout=timeout)
+
+    def pixels(self, selector: str) -> np.ndarray:
+        """(H,W,3) uint8 of a canvas."""
+        width, height, text = self.page.locator(f".nn-lens {selector}").first.evaluate(PIXELS)
+        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)[..., :3]
+
+    def tile(self, card: str, index: int, height: int, width: int) -> np.ndarray:
+        """(height,width,3) of one tile of a card's grid, read at the middle of each of its enlarged pixels."""
+        canvas = f".card.{card} .grid canvas"
+        w, h, gap, columns = map(int, self.page.locator(f".nn-lens {canvas}").get_attribute("data-cell").split())
+        sheet = self.pixels(canvas)
+        top, left = index // columns * (h + gap), index % columns * (w + gap)
+        rows = top + ((np.arange(height) + 0.5) * h / height).astype(int)
+        across = left + ((np.arange(width) + 0.5) * w / width).astype(int)
+        return sheet[np.ix_(rows, across)]
+
+    def slide(self, which: str, value: int) -> None:
+        """Moves the layer or unit slider as a hand does: an input event."""
+        self.page.locator(f".nn-lens input.{which}").first.evaluate(SLIDE, value)
+
+    def wait(self, selector: str, test: str, timeout: float = 30_000) -> None:
+        """Waits until `test`, JavaScript over the element `e`, holds for the first match."""
+        self.page.wait_for_function(
+            f"(s) => {{ const e = document.querySelector(s); return e && ({test}); }}",
+            arg=f".nn-lens {selector}",
+            timeout=timeout,
+        )
+
+    def wait_for_unit(self, unit: str) -> None:
+        """Until all views show `unit` with nothing stale, its page of maximizing images finished."""
+        layer = unit.rsplit(":", 1)[0]
+        self.page.wait_for_function(
+            """([unit, layer]) => {
+              const root = document.querySelector('.nn-lens');
+              const map = root.querySelector('canvas.map').dataset.shown ?? '';
+              const page = root.querySelector('.card.maximization').dataset.shown ?? '';
+              return root.dataset.unit === unit && map.endsWith(' ' + unit)
+                && page.startsWith(layer + ' ') && page.endsWith('finished') && !root.querySelector('.stale');
+            }""",
+            arg=[unit, layer],
+            timeout=60_000,
+        )
+
+    def text(self, selector: str) -> str:
+        """The text of the first match."""
+        return self.page.locator(f".nn-lens {selector}").first.inner_text()
+
+    def upload(self, name: str, data: bytes) -> None:
+        """Chooses a file by the upload button's input."""
+        file = {"name": name, "mimeType": "image/jpeg", "buffer": data}
+        self.page.locator(".nn-lens input[type=file]").first.set_input_files(file)
