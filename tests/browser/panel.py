@@ -56,16 +56,30 @@ class Panel:
     def wait_for_unit(self, unit: str) -> None:
         """Until all views show `unit` with nothing stale, its page of maximizing images finished."""
         layer = unit.rsplit(":", 1)[0]
-        self.page.wait_for_function(
-            """([unit, layer]) => {
+        try:
+            self.page.wait_for_function(
+                """([unit, layer]) => {
+                  const root = document.querySelector('.nn-lens');
+                  const map = root.querySelector('canvas.map').dataset.shown ?? '';
+                  const page = root.querySelector('.card.maximization').dataset.shown ?? '';
+                  return root.dataset.unit === unit && map.endsWith(' ' + unit)
+                    && page.startsWith(layer + ' ') && page.endsWith('finished') && !root.querySelector('.stale');
+                }""",
+                arg=[unit, layer],
+                timeout=60_000,
+            )
+        except Exception as error:
+            raise AssertionError(f"{unit} was not shown: {self.state()}") from error
+
+    def state(self) -> Any:
+        """What the panel says of itself, for the message of a test that fails."""
+        return self.page.evaluate(
+            """() => {
               const root = document.querySelector('.nn-lens');
-              const map = root.querySelector('canvas.map').dataset.shown ?? '';
-              const page = root.querySelector('.card.maximization').dataset.shown ?? '';
-              return root.dataset.unit === unit && map.endsWith(' ' + unit)
-                && page.startsWith(layer + ' ') && page.endsWith('finished') && !root.querySelector('.stale');
-            }""",
-            arg=[unit, layer],
-            timeout=60_000,
+              const shown = [...root.querySelectorAll('[data-shown]')].map((e) => [e.className, e.dataset.shown]);
+              const notes = [...root.querySelectorAll('.note, .problem')].map((e) => e.textContent);
+              return { ...root.dataset, shown, notes, stale: [...root.querySelectorAll('.stale')].map((e) => e.className) };
+            }"""
         )
 
     def text(self, selector: str) -> str:

@@ -33,13 +33,17 @@ export class Panel {
     const kind = store.views.length > 2 ? "lens" : "single";
     this.root = el(
       "div",
-      { class: `nn-lens ${kind}`, "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "nn-lens panel" },
+      { class: `nn-lens ${kind}`, role: "region", "aria-label": "nn-lens panel" },
       el("style", {}, styles),
       this.controls.root,
       el("div", { class: "cards" }, ...cards),
     );
     this.root.tabIndex = -1;
     this.root.addEventListener("keydown", (event) => this.key(event));
+    // JupyterLab binds the arrow keys to whatever has the focus; it leaves alone what says so itself.
+    this.root.addEventListener("focusin", (event) => {
+      (event.target as HTMLElement).setAttribute("data-lm-suppress-shortcuts", "true");
+    });
     this.root.addEventListener("paste", (event) => {
       if (this.views.has("picture")) takeFrom(event.clipboardData, store);
     });
