@@ -70,3 +70,15 @@ def test_tests_run_on_the_installed_package():
 
     assert importlib.util.find_spec("nn_lens") is not None
     assert (Path(nn_lens.__file__).parent / "static" / "nn-lens.js").is_file()
+
+
+@pytest.mark.parametrize("script", [".ci/run", "binder/postBuild"])
+def test_shell_scripts_are_well_formed(script):
+    run("bash", "-n", script)
+    assert (ROOT / script).stat().st_mode & 0o111
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for document in (ROOT / "README.md", *(ROOT / ".github").glob("*.md"), *(ROOT / "nn_lens" / "networks").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            assert "://" in link or (document.parent / link).exists(), f"{document.name}: {link}"

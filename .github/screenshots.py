@@ -1,0 +1,46 @@
+"""Makes the README's pictures of the panel, light and dark, in a real JupyterLab; `python .github/screenshots.py`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from browser.jupyter import ARGUMENTS, CHROMIUM, Notebook, jupyter_lab, write_notebook  # noqa: E402
+from browser.panel import Panel  # noqa: E402
+
+
+def main() -> None:
+    """Opens the panel on one unit and takes its picture in each theme."""
+    from playwright.sync_api import sync_playwright
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--unit", default="relu3:26")
+    parser.add_argument("--picture", default="cat")
+    parser.add_argument("--folder", type=Path, default=HERE)
+    parser.add_argument("--page", action="store_true", help="the whole page, not the panel alone")
+    options = parser.parse_args()
+    cell = f'import nn_lens as nl\n\nnet = nl.demo()\nlens = nl.Lens(net, unit="{options.unit}", picture=net.samples["{options.picture}"])\nlens'
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright, jupyter_lab(Path(folder)) as url:
+        write_notebook(Path(folder) / "panel.ipynb", [cell])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        notebook = Notebook(page, url, "panel.ipynb")
+        page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+        notebook.run_all()
+        panel = Panel(notebook)
+        for name, theme in (("light", "JupyterLab Light"), ("dark", "JupyterLab Dark")):
+            page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+            page.wait_for_timeout(1500)
+            panel.wait_for_unit(options.unit)
+            shot = page if options.page else page.locator(".nn-lens")
+            shot.screenshot(path=options.folder / f"panel-{name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
