@@ -79,6 +79,10 @@ def test_shell_scripts_are_well_formed(script):
 
 
 def test_links_of_the_documents_lead_somewhere():
-    for document in (ROOT / "README.md", *(ROOT / ".github").glob("*.md"), *(ROOT / "nn_lens" / "networks").glob("*.md")):
+    for document in (
+        ROOT / "README.md",
+        *(ROOT / ".github").glob("*.md"),
+        *(ROOT / "nn_lens" / "networks").glob("*.md"),
+    ):
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             assert "://" in link or (document.parent / link).exists(), f"{document.name}: {link}"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import threading
 from pathlib import Path
 
 import torch
+
+
+NICE = 5  # of Unix, for the worker and the threads that it starts
 
 
 def available() -> int:
@@ -21,6 +26,12 @@ def respect_quota() -> None:
     """Keeps torch from starting more threads than there are processors, which only makes it slower."""
     if torch.get_num_threads() > available():
         torch.set_num_threads(available())
+
+
+def give_way() -> None:
+    """Lets the browser and the cells of the notebook go before the calling thread, where the system can."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:

@@ -170,6 +170,7 @@ class Session:
 
 def _work(mailbox: Mailbox) -> None:
     cpu.respect_quota()
+    cpu.give_way()
     while (job := mailbox.next()) is not None:
         try:
             advance(job)
