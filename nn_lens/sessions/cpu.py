@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-
 NICE = 5  # of Unix, for the worker and the threads that it starts
 
 
