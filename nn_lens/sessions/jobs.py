@@ -119,6 +119,8 @@ class Mailbox:
 
 def advance(job: Job) -> None:
     """One step of a job on the calling thread: a result, or its end. Nothing is raised but from `deliver`."""
+    if job.final:
+        return  # it ended while it was being taken out of the mailbox, and has been told so
     try:
         if job.cancelled:
             job.state = State.CANCELLED

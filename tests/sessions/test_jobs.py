@@ -93,6 +93,19 @@ def test_a_cancelled_job_stops_before_its_next_step_and_is_closed(session):
     assert ends.ends == [State.CANCELLED]
 
 
+def test_a_job_that_ends_while_it_is_taken_out_ends_once():
+    box, ends = Mailbox(), Ends()
+    job = Job("maps", lambda: iter([]), ends)
+    box.put(job)
+    assert box.next() is job
+    box.cancel("maps")  # another thread, just before the worker's step is over
+    advance(job)
+    box.remove(job)
+    assert box.next() is job
+    advance(job)
+    assert ends.ends == [State.CANCELLED]
+
+
 def test_a_storm_computes_little(session):
     computed, ends = [], [Ends() for _ in range(200)]
 
