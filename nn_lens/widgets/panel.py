@@ -82,7 +82,8 @@ class Panel(anywidget.AnyWidget):
         network = self.session.net
         layers = [layer for layer in network.layers if layer.reason is None]
         if not layers:
-            raise LensError(f"{network.name} has no layer that can be shown: {network.layers[0].reason}.")
+            why = network.layers[0].reason if network.layers else "no module inside it gives a tensor"
+            raise LensError(f"{network.name} has no layer that can be shown: {why}.")
         self._frames = Frames(self._post)
         self._uploads = Uploads()
         self._jobs: dict[str, Job] = {}

@@ -327,6 +327,15 @@ def test_a_lens_takes_a_model_a_network_or_a_session(lens):
     assert "Lens" in repr(lens)
 
 
+@pytest.mark.parametrize(("model", "shape", "says"), [
+    (torch.nn.LSTM(4, 8, batch_first=True), (5, 4), "no module inside it"),
+    (torch.nn.Sequential(torch.nn.Conv1d(2, 4, 3)), (2, 30), "rows and columns"),
+])  # fmt: skip
+def test_a_network_with_nothing_to_show_says_why(model, shape, says):
+    with pytest.raises(nl.LensError, match=says):
+        nl.Lens(nl.Network(model, shape))
+
+
 def test_networks_that_read_no_pictures():
     net = nl.Network(torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2)), (7,), False)
     panel = nl.Lens(net, picture=np.arange(7, dtype=np.float32))

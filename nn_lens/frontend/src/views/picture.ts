@@ -102,7 +102,7 @@ export class PictureView extends View {
         ...scores.map(([label, p]) => {
           const percent = (100 * p).toFixed(1);
           const bar = el("div", { class: "bar", style: `width:${percent}%` });
-          return el("tr", {}, el("td", {}, label), el("td", {}, bar), el("td", {}, `${percent} %`));
+          return el("tr", {}, el("td", { title: label }, label), el("td", {}, bar), el("td", {}, `${percent} %`));
         }),
       );
     }
