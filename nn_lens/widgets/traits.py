@@ -27,8 +27,7 @@ class _NetworkTrait(traitlets.TraitType[Any, Any]):
             raise
 
     def look_up(self, obj: Any, value: Any) -> Any:
-        """The value as the trait holds it; raises LensError."""
-        raise NotImplementedError
+        """The value as the trait holds it; raises LensError. Each trait has its own."""
 
 
 class LayerTrait(_NetworkTrait):
