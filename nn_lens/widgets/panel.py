@@ -8,7 +8,6 @@ place. Nothing is computed in a callback.
 from __future__ import annotations
 
 import itertools
-import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from nn_lens.sessions import requests
 from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
+from nn_lens.widgets import cells
 from nn_lens.widgets.frames import Frames, Message
 from nn_lens.widgets.traits import LayerTrait, PictureTrait, UnitTrait
 from nn_lens.widgets.uploads import Uploads
@@ -103,7 +103,8 @@ class Panel(anywidget.AnyWidget):
             self._name_next = name
         self.picture = picture
         self.on_msg(self._receive)
-        self._unwatch = _watch_cells(self)
+        self._unwatch = cells.watch(self)
+        cells.close_earlier(self)
 
     # ---- the selection ----
 
@@ -292,23 +293,3 @@ def _description(net: Network) -> dict[str, Any]:
 def _thumbnail(name: str, image: Any) -> dict[str, Any]:
     small = display_picture(image, (3, 40, 40), 40)
     return {"name": name, "data": images.encoded(np.asarray(small), lossless=False)}
-
-
-def _watch_cells(panel: Panel) -> Callable[[], None]:
-    """Has the panel look at the weights after each cell; what it gives back ends that."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return lambda: None
-    shell = get_ipython()
-    if shell is None:
-        return lambda: None
-    reference = weakref.ref(panel)
-
-    def look(*_: Any) -> None:
-        found = reference()
-        if found is not None:
-            found.weights_may_have_moved()
-
-    shell.events.register("post_run_cell", look)
-    return lambda: shell.events.unregister("post_run_cell", look)

@@ -1,4 +1,4 @@
-"""A model that fails, a panel per view, and the launcher: in a real JupyterLab."""
+"""A model that fails, cells run again, a kernel restarted, a panel per view, the launcher: in a real JupyterLab."""
 
 from __future__ import annotations
 
@@ -70,4 +70,43 @@ def test_the_launcher_opens_the_starter_notebook(opened):
         "() => window.jupyterapp.shell.currentWidget?.context?.path?.endsWith('01_first_look.ipynb')", timeout=30_000
     )
     assert page.evaluate("() => window.jupyterapp.commands.hasCommand('nn-lens:first-look')")
+    assert not notebook.problems
+
+
+LENS = "import nn_lens as nl\nlens = nl.Lens(nl.demo(), unit='conv1:5')\nlens"
+LIVING = """
+import gc, threading, ipywidgets
+gc.collect()
+result = [sum(t.name.startswith('nn-lens') for t in threading.enumerate()), len(ipywidgets.Widget.widgets)]
+"""
+
+
+def test_running_a_cell_again_leaves_nothing_behind(opened):
+    notebook = opened("again.ipynb", [LENS])
+    panel = Panel(notebook)
+    panel.wait_for_unit("conv1:5")
+    before = notebook.python(LIVING)
+    for _ in range(3):
+        key = notebook.python("result = lens.model_id")
+        notebook.run_all()
+        notebook.page.wait_for_timeout(500)
+        panel.wait_for_unit("conv1:5")
+        assert notebook.python("result = lens.model_id") != key
+    assert notebook.page.locator(".nn-lens").count() == 1
+    assert notebook.python(LIVING) == before
+    assert not notebook.problems
+
+
+def test_after_a_restart_of_the_kernel_the_panel_says_what_to_do(opened):
+    notebook = opened("restart.ipynb", [LENS])
+    panel = Panel(notebook)
+    panel.wait_for_unit("conv1:5")
+    notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    notebook.page.wait_for_timeout(1000)
+    panel.slide("unit", 9)
+    panel.wait("canvas.map", "e.dataset.shown.endsWith('conv1:9')")
+    panel.slide("layer", 4)
+    panel.wait(".controls .problem", "e.textContent.includes('Run its cell again') && !e.hidden")
+    notebook.run_all()
+    panel.wait_for_unit("conv1:5")
     assert not notebook.problems

@@ -162,7 +162,7 @@ export class Store {
 
   stop(): void {
     this.stopped = this.key("page");
-    this.model.send({ type: "stop", what: "page" });
+    this.send({ type: "stop", what: "page" });
     this.changed();
   }
 
@@ -172,7 +172,7 @@ export class Store {
   }
 
   chooseSample(name: string): void {
-    this.model.send({ type: "sample", name });
+    this.send({ type: "sample", name });
   }
 
   /** Sends a picture file in pieces; its name is shown with it. */
@@ -182,7 +182,7 @@ export class Store {
     this.uploadError = "";
     for (let index = 0; index < count; index++) {
       const piece = data.slice(index * CHUNK, (index + 1) * CHUNK);
-      this.model.send({ type: "upload", upload, index, count, name }, undefined, [piece.buffer]);
+      this.send({ type: "upload", upload, index, count, name }, [piece.buffer]);
     }
     this.changed();
   }
@@ -190,6 +190,15 @@ export class Store {
   failedUpload(text: string): void {
     this.uploadError = text;
     this.changed();
+  }
+
+  private send(content: object, buffers?: ArrayBuffer[]): void {
+    try {
+      this.model.send(content, undefined, buffers);
+    } catch {
+      this.refused = "The kernel does not know this panel any more. Run its cell again.";
+      this.changed();
+    }
   }
 
   changed(): void {
@@ -226,7 +235,7 @@ export class Store {
     const id = ++this.ids;
     this.open.set(what, { id, key });
     if (what === "page") this.running = 0;
-    this.model.send({ type: "want", id, what, ...content });
+    this.send({ type: "want", id, what, ...content });
   }
 
   /** Names what the present selection needs of a kind. */
@@ -256,7 +265,7 @@ export class Store {
     const page = this.key("page");
     if (this.open.get("page") && this.open.get("page")?.key !== page) {
       // The slider has left the page whose images are being made.
-      this.model.send({ type: "stop", what: "page" });
+      this.send({ type: "stop", what: "page" });
       this.open.delete("page");
       this.running = null;
     }
@@ -273,7 +282,7 @@ export class Store {
     if (content.type === "error") this.fail(content, what);
     else if (what && key) this.answer(what, key, content, buffers);
     if (content.type === "page" && !content.finished) {
-      requestAnimationFrame(() => this.model.send({ type: "ack" }));
+      requestAnimationFrame(() => this.send({ type: "ack" }));
     }
     this.changed();
   }
