@@ -19,7 +19,7 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--unit", default="relu3:26")
+    parser.add_argument("--unit", default="conv1:20")
     parser.add_argument("--picture", default="cat")
     parser.add_argument("--folder", type=Path, default=HERE)
     parser.add_argument("--page", action="store_true", help="the whole page, not the panel alone")

@@ -1,7 +1,7 @@
 """Trains the bundled photograph network; `python -m nn_lens.networks.train_photos20 --help`.
 
 Everything was chosen on `--held-out` pictures, a tenth of the training set; the shipped weights
-come from one run over the whole training set, whose test pictures were scored once, at its end.
+come from a run over the whole training set; the test pictures are scored at its end and choose nothing.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def main() -> None:
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     card = {
         "accuracy": accuracy(model, *test),
-        "scored_on": "held-out training pictures" if options.held_out else "test pictures, once",
+        "scored_on": "held-out training pictures" if options.held_out else "test pictures, at the end of the run",
         "parameters": sum(p.numel() for p in model.parameters()),
         "smoothness_median": float(low_frequency_share(model.get_parameter("conv1.weight")).median()),
         "minutes": round((time.time() - start) / 60, 1),
