@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 
+from nn_lens.errors import nearest
+
 STARTER = "01_first_look.ipynb"
 PACKAGES = (
     "nn-lens",
@@ -39,9 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, help="where the notebooks are, or are put")
     parser.add_argument("--no-browser", action="store_true", help="open no browser; for servers")
-    parser.add_argument("--port", type=int, help="the port of JupyterLab (8888, or the next that is free)")
+    parser.add_argument("--port", type=int, help="the port of JupyterLab; without it 8888, or the next that is free")
     parser.add_argument("--version", action="version", version=f"nn-lens {metadata.version('nn-lens')}")
     options = parser.parse_args(arguments)
+    if options.port is not None and not 0 < options.port < 65536:
+        parser.error(f"ports go from 1 to 65535, not {options.port}")
+    if options.folder is not None and not options.folder.exists() and nearest(str(options.folder), ["doctor"]):
+        parser.error(f"there is no command {str(options.folder)!r}; did you mean `nn-lens doctor`?")
     return open_lab(options.folder, options.no_browser, options.port)
 
 
@@ -74,7 +80,10 @@ def open_lab(folder: Path | None, no_browser: bool = False, port: int | None = N
     server = subprocess.Popen(command)
     while True:
         try:
-            return server.wait()
+            status = server.wait()
+            if status and port is not None:
+                print(f"nn-lens: if port {port} is taken, name another, or leave --port out.", file=sys.stderr)
+            return status
         except KeyboardInterrupt:
             pass  # JupyterLab has had it too, and asks whether to stop
 

@@ -35,6 +35,15 @@ def test_elsewhere_copies_are_made_and_never_overwritten(tmp_path, monkeypatch):
     assert (tmp_path / "other" / cli.STARTER).is_file()
 
 
+@pytest.mark.parametrize(("arguments", "says"), [(["docter"], "nn-lens doctor"), (["--port", "99999"], "1 to 65535")])
+def test_slips_are_named(tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert cli.main([str(tmp_path / "file" / "folder"), "--no-browser"]) == 1

@@ -70,8 +70,9 @@ def activations(net: Network, picture: Any, layer: str) -> Activations:
         UnknownLayer: no such layer, or it cannot be shown. PictureError: no picture. NetworkError: forward fails.
     """
     net = as_network(net)
-    maps, _ = several_activations(net, picture, [layer])
-    return maps[layer]
+    name = net[layer].name
+    maps, _ = several_activations(net, picture, [name])
+    return maps[name]
 
 
 def several_activations(

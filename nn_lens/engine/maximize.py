@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -148,8 +148,8 @@ class Run:
     ) -> None:  # fmt: skip
         self._start = time.perf_counter()
         net = as_network(net)
-        if steps is not None and steps < 1:
-            raise LensError(f"steps must be 1 or more, or None, got {steps}.")
+        if steps is not None and (not isinstance(steps, int) or steps < 1):
+            raise LensError(f"steps must be 1 or more, a whole number or None, got {steps!r}.")
         self.net, self.limit = net, steps
         self.goals = _goals(net, goal)
         self.names = tuple(g.name if isinstance(g, Objective) else str(g) for g in self.goals)
@@ -269,6 +269,10 @@ def _goals(net: Network, goal: Goal) -> list[Any]:
             if name:
                 net[name].layout  # noqa: B018  raises for a layer that cannot be shown
         return [goal]
+    if not isinstance(goal, (Unit, str, Direction, Iterable)):
+        raise LensError(
+            f'A goal is a Unit or its text "layer:channel", a Direction, an Objective, or a list; got {goal!r}.'
+        )
     several = [goal] if isinstance(goal, (Unit, str, Direction)) else list(goal)
     if not several:
         raise LensError("There is nothing to maximize: the list of units is empty.")

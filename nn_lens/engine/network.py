@@ -117,7 +117,7 @@ class Network:
         names = list(self._by_name)
         near = nearest(str(name), names) or names[:3]
         why = f"There is no layer {name!r}"
-        if isinstance(name, str) and name in dict(self.model.named_modules()):
+        if isinstance(name, str) and name and name in dict(self.model.named_modules()):
             why = f"Layer {name!r} is not called as a module in the forward pass, or gives no tensor"
         raise UnknownLayer(f"{why}. Nearest: {', '.join(near)}. `network.layers` lists all {len(names)}.")
 
@@ -141,7 +141,7 @@ class Network:
         if unit.channel >= layout.channels:
             raise UnknownUnit(
                 f"Layer {layer.name!r} has channels 0 to {layout.channels - 1}, not {unit.channel}; "
-                f'the last is nl.Unit("{layer.name}", {layout.channels - 1}).'
+                f'the last is "{layer.name}:{layout.channels - 1}".'
             )
         if unit.place is not None and (unit.place[0] >= layout.grid[0] or unit.place[1] >= layout.grid[1]):
             raise UnknownUnit(
@@ -292,6 +292,8 @@ class Network:
         )
 
     def _probe_shape(self, given: Sequence[int] | None) -> tuple[tuple[int, ...], list[capture.Seen], Any]:
+        if given is not None and not isinstance(given, (tuple, list, torch.Size)):
+            raise NetworkError(f"input_shape is (channels, height, width), or (numbers,) for vectors; got {given!r}.")
         shapes = [tuple(int(n) for n in given)] if given is not None else _candidate_shapes(self.model)
         tried = []
         for shape in shapes:
@@ -308,9 +310,13 @@ class Network:
                 f"{self.name} has no convolution and no linear layer to tell what it reads; "
                 "pass nl.Network(model, input_shape=(channels, height, width))."
             )
-        hint = "" if given is not None else " Pass nl.Network(model, input_shape=(channels, height, width))."
+        if given is not None:
+            raise NetworkError(
+                f"{self.name} failed in forward on an input of (channels, height, width) = {tried[0]}"
+            ) from cause
         raise NetworkError(
-            f"{self.name} failed in forward on every input tried.{hint} Tried " + "; ".join(tried)
+            f"{self.name} failed in forward on every input tried. "
+            "Pass nl.Network(model, input_shape=(channels, height, width)). Tried " + "; ".join(tried)
         ) from cause
 
     def __repr__(self) -> str:

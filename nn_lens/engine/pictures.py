@@ -56,7 +56,7 @@ def open_image(source: Any) -> Image.Image:
     elif isinstance(source, (str, os.PathLike)):
         file = Path(source).expanduser()
         if not file.is_file():
-            near = _nearest_files(file)
+            near = " It is a folder; pass one picture." if file.is_dir() else _nearest_files(file)
             raise PictureError(f"There is no file {str(source)!r}.{near}")
     else:
         raise PictureError(
@@ -84,7 +84,8 @@ def _nearest_files(file: Path) -> str:
     folder = file.parent
     if not folder.is_dir():
         return f" Its folder {str(folder)!r} does not exist either."
-    near = nearest(file.name, [f.name for f in folder.iterdir()])
+    pictures = [f.name for f in folder.iterdir() if f.suffix.lower() in Image.registered_extensions()]
+    near = nearest(file.name, pictures)
     return f" Did you mean {', '.join(map(repr, near))}?" if near else ""
 
 
@@ -105,10 +106,11 @@ def _from_tensor(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         raise PictureError("The picture holds NaN or infinite values.")
     if tuple(x.shape) == shape:
         return x
+    if len(shape) == 3 and x.ndim == 2:
+        x = x[None]
     if len(shape) != 3 or x.ndim != 3:
-        raise PictureError(
-            f"This network reads {shape}, got a tensor of {tuple(x.shape)}; pass one picture without a batch dimension."
-        )
+        batch = "; pass one picture without a batch dimension" if x.ndim == len(shape) + 1 else ""
+        raise PictureError(f"This network reads {shape}, got a tensor of {tuple(x.shape)}{batch}.")
     _check_range(x.numpy())
     if x.shape[0] != shape[0]:
         if x.shape[0] == 1:

@@ -21,15 +21,18 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from nn_lens.engine import capture
+from nn_lens.engine.results import Result
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from nn_lens.engine.network import Network
 
 _LARGEST_CANVAS = 1792  # pixels a side; a field that is larger is given as this much
 
 
-@dataclass(frozen=True)
-class ReceptiveField:
+@dataclass(frozen=True, repr=False)
+class ReceptiveField(Result):
     """The input box of a layer's neurons, all numbers (rows, columns) in input pixels.
 
     `size` of one neuron's box, `stride` between neighbours, `offset` of the box of neuron (0, 0):
@@ -51,6 +54,31 @@ class ReceptiveField:
         return low[0], low[1], high[0], high[1]
 
     @property
+    def alt_text(self) -> str:
+        """What the figure shows."""
+        (h, w), (sy, sx), (oy, ox) = self.size, self.stride, self.offset
+        where = "the whole input" if self.whole else f"stride {sy}x{sx}, offset {oy},{ox}"
+        return f"Receptive field of {h}x{w} pixels, {where}, in an input of {self.input_size[0]}x{self.input_size[1]}"
+
+    def figure(self) -> Figure:
+        """The box of the middle neuron in the frame of the input."""
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Rectangle
+
+        height, width = self.input_size
+        row, column = (
+            0 if s == 0 else max(0, round((n / 2 - o - k / 2) / s))
+            for n, o, k, s in zip(self.input_size, self.offset, self.size, self.stride, strict=True)
+        )
+        top, left, bottom, right = self.box(row, column)
+        figure = Figure(figsize=(3, 3 * height / width if height < 3 * width else 9))
+        axes = figure.add_subplot()
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, alpha=0.5))
+        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xlabel="column", ylabel="row")
+        axes.set_title(f"neuron ({row}, {column}) sees {self.size[0]}x{self.size[1]} pixels", fontsize=8)
+        return figure
+
+    @property
     def whole(self) -> bool:
         """Whether every neuron sees the whole input."""
         return self.stride == (0, 0)
@@ -62,6 +90,9 @@ def receptive_field(net: Network, layer: str) -> ReceptiveField:
     Raises:
         UnknownLayer: no such layer, or it cannot be shown.
     """
+    from nn_lens.engine.network import as_network
+
+    net = as_network(net)
     layout = net[layer].layout
     if len(net.input_shape) != 3:
         size = net.input_shape[0], 1

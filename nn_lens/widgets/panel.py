@@ -78,6 +78,12 @@ class Panel(anywidget.AnyWidget):
     def __init__(
         self, net: Any, unit: Unit | str | None = None, picture: Any = None, dataset: Any = None, **traits: Any
     ) -> None:
+        unknown = [name for name in traits if name not in self.traits()]
+        if unknown:
+            raise LensError(
+                f"{type(self).__name__} has no {unknown[0]!r}; it takes unit, picture, dataset and view. "
+                "What the network reads is said once: nl.Network(model, input_shape=...)."
+            )
         self.session = net if isinstance(net, Session) else Session(net, dataset)
         network = self.session.net
         layers = [layer for layer in network.layers if layer.reason is None]

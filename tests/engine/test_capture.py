@@ -162,6 +162,7 @@ def test_results_show_themselves():
     net = small()
     x = torch.rand(3, 20, 28)
     for found in (
+        nl.receptive_field(net, "3"),
         nl.filters(net, "0"),
         nl.filters(net, "3"),
         nl.activations(net, x, "3"),

@@ -69,6 +69,24 @@ def test_units_outside_are_named(text, says):
         small().unit(text)
 
 
+SLIPS = {
+    "bare model": (lambda net: nl.receptive_field(net.model, "0"), "wrap it once"),
+    "no layer": (lambda net: nl.activations(net, SAMPLE, ""), "no layer ''"),
+    "no goal": (lambda net: nl.maximize(net, None), "A goal is"),
+    "half a step": (lambda net: nl.maximize(net, "0:1", steps=1.5), "whole number"),
+    "a side": (lambda net: nl.Network(net.model, 28), "channels, height, width"),
+    "channels last": (lambda net: nl.Network(net.model, (20, 28, 3)), "channels, height, width"),
+    "a folder": (lambda net: net.picture("."), "is a folder"),
+}
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_slips_are_named(name):
+    slip, says = SLIPS[name]
+    with pytest.raises(nl.LensError, match=says):
+        slip(small())
+
+
 def test_input_shape_is_tried_from_the_first_layer():
     assert nl.Network(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 26 * 26, 3))).input_shape == (
         1,

@@ -175,12 +175,28 @@ def test_a_page_ends_with_what_the_engine_makes(lens, talk):
 
 
 def test_a_page_stops_when_a_new_one_is_wanted(lens, talk):
+    # The worker is held, so that no page is finished before it is replaced.
+    held, go = threading.Event(), threading.Event()
+
+    def hold(_):
+        held.set()
+        go.wait(20)
+        yield 1
+
+    lens.session.submit("hold", hold, lambda job, result: None)
+    assert held.wait(20)
     first = talk.want("page", layer="3", channels=[0, 1])
     second = talk.want("page", layer="3", channels=[3])
+    go.set()
     assert talk.until_end(first)[-1][0]["type"] == "cancelled"
     assert talk.until_end(second)[-1][0]["type"] == "done"
+    held.clear()
+    go.clear()
+    lens.session.submit("hold", hold, lambda job, result: None)
+    assert held.wait(20)
     third = talk.want("page", layer="0", channels=[3])
     talk.tell({"type": "stop", "what": "page"})
+    go.set()
     assert talk.until_end(third)[-1][0]["type"] == "cancelled"
 
 
@@ -321,6 +337,8 @@ def test_a_lens_takes_a_model_a_network_or_a_session(lens):
     panel.close()
     with pytest.raises(nl.LensError, match="Module"):
         nl.Lens(42)
+    with pytest.raises(nl.LensError, match="no 'input_shape'"):
+        nl.Lens(model, input_shape=(3, 20, 28))
     with pytest.raises(nl.LensError, match="channels 0 to 5"):
         nl.Lens(small(), unit="0:88")
     assert "nl.Lens" in lens.code()
