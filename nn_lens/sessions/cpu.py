@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-NICE = 5  # of Unix, for the worker and the threads that it starts
+NICE = 10  # of Unix, for the worker and the threads that it starts
 
 
 def available() -> int:
