@@ -41,12 +41,15 @@ def augmented(x: torch.Tensor, g: torch.Generator, strength: float) -> torch.Ten
     def uniform(*shape: int) -> torch.Tensor:
         return torch.rand(n, *shape, generator=g) * 2 - 1
 
-    area = 1 - strength * 0.65 * torch.rand(n, generator=g)
+    # The side of the crop: from closer to farther than the picture itself, so that the network sees
+    # whole pictures at the size at which they will be shown to it (Touvron et al., 2019).
+    low, high = math.log(0.62), math.log(1.22)
+    side = torch.exp(strength * (low + (high - low) * torch.rand(n, generator=g)))
     aspect = torch.exp(uniform() * math.log(4 / 3) / 2 * strength)
-    sx, sy = area.sqrt() * aspect, area.sqrt() / aspect
+    sx, sy = side * aspect, side / aspect
     angle = uniform() * math.radians(12) * strength
     mirror = torch.where(torch.rand(n, generator=g) < 0.5, -1.0, 1.0)
-    slack = torch.stack([(1.08 - sx).clamp(min=0), (1.08 - sy).clamp(min=0)], 1)
+    slack = torch.stack([(1 - sx).abs(), (1 - sy).abs()], 1) + 0.08
     shift = uniform(2) * slack
     c, s = angle.cos(), angle.sin()
     theta = torch.stack(
