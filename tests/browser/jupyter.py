@@ -121,3 +121,10 @@ class Notebook:
         if "nn-lens-value" not in text:
             raise AssertionError(text)
         return json.loads(text.split("nn-lens-value", 1)[1].strip().splitlines()[0])
+
+    def until(self, code: str, value: Any, timeout: float = 30) -> None:
+        """Waits until `python(code)` is `value`: a message of the page may reach the kernel after a request."""
+        end = time.monotonic() + timeout
+        while (found := self.python(code)) != value:
+            assert time.monotonic() < end, f"{code}: {found!r}, not {value!r} within {timeout} s"
+            time.sleep(0.1)

@@ -64,7 +64,7 @@ def compare(panel: Panel, demo: nl.Network, unit: nl.Unit, picture) -> None:
 def test_first_sight(panel, demo):
     # The notebook's later cells have moved the selection.
     compare(panel, demo, nl.Unit("relu4", 7), demo.samples["cat"])
-    assert panel.notebook.python("result = [str(lens.unit), lens.layer]") == ["relu4:7", "relu4"]
+    panel.notebook.until("result = [str(lens.unit), lens.layer]", ["relu4:7", "relu4"])
 
 
 def test_filters_are_drawn_in_colour(panel, demo):
@@ -83,7 +83,7 @@ def test_unit_slider(panel, demo):
     panel.page.locator(".nn-lens input.unit").focus()
     panel.page.keyboard.press("ArrowRight")
     compare(panel, demo, nl.Unit("conv1", 22), demo.samples["cat"])
-    assert panel.notebook.python("result = str(lens.unit)") == "conv1:22"
+    panel.notebook.until("result = str(lens.unit)", "conv1:22")
 
 
 def test_layer_slider(panel, demo):
@@ -91,7 +91,7 @@ def test_layer_slider(panel, demo):
     for layer in ("relu2", "block4"):
         panel.slide("layer", names.index(layer))
         compare(panel, demo, nl.Unit(layer, 22), demo.samples["cat"])
-    assert panel.notebook.python("result = lens.layer") == "block4"
+    panel.notebook.until("result = lens.layer", "block4")
 
 
 def test_a_filter_of_a_deeper_layer_is_drawn_as_slices(panel, demo):
@@ -179,7 +179,7 @@ def test_a_refused_value_is_shown_in_the_panel(panel):
     panel.wait(".controls .problem", "e.hidden")
 
 
-def test_a_storm_of_slider_events_shows_the_last(panel):
+def test_a_storm_of_slider_events_shows_the_last(panel, demo):
     panel.page.evaluate("""() => {
       const slider = document.querySelector('.nn-lens input.layer');
       for (let i = 0; i < 200; i++) {
@@ -187,7 +187,9 @@ def test_a_storm_of_slider_events_shows_the_last(panel):
         slider.dispatchEvent(new Event('input', { bubbles: true }));
       }
     }""")
-    layer = panel.notebook.python("import time; time.sleep(0.5); result = lens.layer")
+    names = [layer.name for layer in demo.layers if layer.reason is None]
+    layer = names[199 % (len(names) - 1)]
+    panel.notebook.until("result = lens.layer", layer)
     panel.wait("canvas.map", f"e.dataset.shown.includes(' {layer}:')")
 
 
@@ -195,7 +197,7 @@ def test_the_view_switch(panel):
     panel.page.get_by_role("button", name="Maximizing", exact=True).click()
     panel.wait(".card.activations", "e.hidden")
     panel.wait(".card.maximization", "!e.hidden")
-    assert panel.notebook.python("result = lens.view") == "maximization"
+    panel.notebook.until("result = lens.view", "maximization")
     panel.page.get_by_role("button", name="All", exact=True).click()
     panel.wait(".card.activations", "!e.hidden")
 
