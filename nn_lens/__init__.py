@@ -20,6 +20,9 @@ _PUBLIC = {
     "receptive_field": "engine.receptive_field",
     "maximize": "engine.maximize",
     "maximize_steps": "engine.maximize",
+    "restarts": "engine.restarts",
+    "linear_maximizers": "engine.linear",
+    "sample_unit": "engine.belief",
     "demo": "networks",
     "Session": "sessions.session",
     "Lens": "widgets.lens",
@@ -38,12 +41,15 @@ if TYPE_CHECKING:
     from nn_lens.engine import parametrizations as parametrizations
     from nn_lens.engine import transforms as transforms
     from nn_lens.engine.activations import activations as activations
+    from nn_lens.engine.belief import sample_unit as sample_unit
     from nn_lens.engine.filters import filters as filters
+    from nn_lens.engine.linear import linear_maximizers as linear_maximizers
     from nn_lens.engine.maximize import maximize as maximize
     from nn_lens.engine.maximize import maximize_steps as maximize_steps
     from nn_lens.engine.network import IMAGENET as IMAGENET
     from nn_lens.engine.network import Network as Network
     from nn_lens.engine.receptive_field import receptive_field as receptive_field
+    from nn_lens.engine.restarts import restarts as restarts
     from nn_lens.errors import LensError as LensError
     from nn_lens.networks import demo as demo
     from nn_lens.sessions.session import Session as Session

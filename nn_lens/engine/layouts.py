@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from nn_lens.errors import UnknownUnit
+
 _CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
 _CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
 
@@ -33,6 +35,17 @@ class Layout:
             places = output[:, self.extra :].transpose(1, 2)
             return places.reshape(output.shape[0], self.channels, *self.grid)
         return output
+
+    def token(self, output: torch.Tensor, index: int) -> torch.Tensor:
+        """(N,C,1,1) view of a leading token that has no place.
+
+        Raises:
+            UnknownUnit: there is none of that index.
+        """
+        if index >= self.extra:
+            has = f"tokens 0 to {self.extra - 1} without a place" if self.extra else "no token without a place"
+            raise UnknownUnit(f"The layer has {has}, so there is no token {index}.")
+        return output[:, index, :, None, None]
 
 
 def layout_of(module: nn.Module, shape: tuple[int, ...], batch: int, input_shape: tuple[int, ...]) -> Layout | str:

@@ -7,10 +7,8 @@ one batch, each on a canvas just larger than its receptive field, and units that
 
 from __future__ import annotations
 
-import hashlib
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,27 +17,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from nn_lens.engine import objectives, parametrizations, transforms
+from nn_lens.engine import parametrizations, transforms
+from nn_lens.engine.ascent import Ascent
+from nn_lens.engine.goals import Goal, wanted
 from nn_lens.engine.images import rgb
 from nn_lens.engine.network import Network, as_network
-from nn_lens.engine.objectives import Answers, Objective
+from nn_lens.engine.objectives import Answers
 from nn_lens.engine.parametrizations import Parametrization
 from nn_lens.engine.rectifiers import LastRectifiers, Lively
 from nn_lens.engine.results import Result, tile_figure
+from nn_lens.engine.revival import RealPictures
 from nn_lens.engine.transforms import Transform
 from nn_lens.errors import LensError
-from nn_lens.units import Direction, Unit
+from nn_lens.units import Unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Goal = Unit | str | Direction | Objective | Sequence[Unit | str | Direction]
-
-MARGIN = 16  # pixels of canvas beyond the receptive field
 MOST_STEPS = 256  # where a run that is to rest stops at the latest
+MEMORY = 512 << 20  # bytes that one batch may keep for its backward pass
 _WINDOW = 24  # steps over which a resting score is judged
 _DRAWS = 1024  # transforms drawn ahead, so that a run of n steps is the beginning of a longer one
-_BATCH_PIXELS = 16 * 224 * 224  # pictures optimized at once hold at most this many pixels
+_MOST_PICTURES = 32  # in one batch
+_REVIVALS = (64, 128)  # steps at which units that were never above 0 start again
+_SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture
 
 
 class Step:
@@ -106,13 +107,13 @@ def maximize(
     Args:
         net: the network.
         goal: a Unit or its text, a Direction, an Objective, or a list of units and directions of one layer.
-            A channel drives the centre neuron on a canvas of its receptive field and a margin; a unit with
-            a place, and an Objective, use the network's full input size.
+            A channel drives the centre neuron on a canvas of its receptive field and a margin, as do objectives that
+            look at centre neurons only; a unit with a place, and other objectives, use the network's full input size.
         steps: exactly this many; None: until the scores rest, at most 256.
         seed: of the starting pictures and the transforms; the same call gives the same bits.
         size: side or (height, width) of the canvas in pixels.
         parametrization: from `nl.parametrizations`; default Fourier with decorrelated colour.
-        transforms: from `nl.transforms`; default `standard`.
+        transforms: from `nl.transforms`; default `standard`, none for inversion and caricature.
         on_step: called with every `Step`.
 
     Raises:
@@ -140,212 +141,248 @@ def maximize_steps(
 
 
 class Run:
-    """One maximization: its goals cut into batches that fit the memory. Take the `steps`, then the `result`."""
+    """One maximization: its pictures cut into batches that fit the memory. Take the `steps`, then the `result`."""
 
     def __init__(
-        self, net: Network, goal: Goal, steps: int | None = None, seed: int = 0, size: Any = None,
+        self, net: Network, goal: Goal, steps: int | None = None, seed: int | Sequence[int] = 0, size: Any = None,
         parametrization: Parametrization | None = None, transform: Transform | None = None,
     ) -> None:  # fmt: skip
         self._start = time.perf_counter()
-        net = as_network(net)
+        self.net = as_network(net)
         if steps is not None and (not isinstance(steps, int) or steps < 1):
             raise LensError(f"steps must be 1 or more, a whole number or None, got {steps!r}.")
-        self.net, self.limit = net, steps
-        self.goals = _goals(net, goal)
-        self.names = tuple(g.name if isinstance(g, Objective) else str(g) for g in self.goals)
-        self.shape, self.place = _canvas(net, self.goals, size)
-        default = parametrizations.fourier() if len(self.shape) == 3 else parametrizations.vector()
+        self.limit = steps
+        self.plan = wanted(self.net, goal, size)
+        self.seeds = [seed] * len(self.plan.names) if isinstance(seed, int) else list(seed)
+        pictures = len(self.plan.shape) == 3
+        default = parametrizations.fourier() if pictures else parametrizations.vector()
         self.parametrization = parametrization or default
-        standard = transforms.standard(min(self.shape[1:])) if len(self.shape) == 3 else transforms.NONE
+        still = not pictures or (self.plan.single is not None and self.plan.single.still)
+        standard = transforms.NONE if still else transforms.standard(min(self.plan.shape[1:]))
         self.transform = transform if transform is not None else standard
-        most = max(2, _BATCH_PIXELS // math.prod(self.shape[1:] or (1,)))
-        per_batch = min(32, most)
-        parts = [self.goals[i : i + per_batch] for i in range(0, len(self.goals), per_batch)]
-        self.batches = [_Batch(self, part, seed) for part in parts]
+        self.lively, self.bytes_each = self._look_at_the_graph()
+        n = len(self.plan.names)
+        most = min(_MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if self.plan.apart else n
+        self.batches = [_Batch(self, range(i, min(i + most, n))) for i in range(0, n, most)]
         self.history: list[np.ndarray] = []
+        self._real: RealPictures | None = None
 
     def steps(self) -> Iterator[Step]:
         """The steps as they happen. A unit that rests stays as it is while others of its page go on."""
         for index in range(self.limit or MOST_STEPS):
-            done = [batch.step(index) for batch in self.batches]
-            activations = np.concatenate([d[1] for d in done])
-            self.history.append(activations)
-            yield Step(index, torch.cat([d[0] for d in done]), activations)
-            if self.limit is None and len(self.history) >= 3 * _WINDOW and self._all_rest():
+            if index in self._revivals:
+                self._revive(self._revivals.index(index))
+            for batch in self.batches:
+                batch.step(index)
+            scores = np.concatenate([batch.scores for batch in self.batches])
+            self.history.append(scores)
+            yield Step(index, torch.cat([batch.pictures for batch in self.batches]), scores)
+            if self.limit is None and self._all_rest():
                 return
 
     def result(self) -> Maximized:
         """The pictures as they are now, and the goals' own values on them without transforms."""
-        done = [batch.look() for batch in self.batches]
-        pictures, activations = np.concatenate([d[0] for d in done]), np.concatenate([d[1] for d in done])
-        history = np.stack(self.history) if self.history else np.zeros((0, len(self.goals)), np.float32)
+        pictures, activations = (np.concatenate(x) for x in zip(*(b.look() for b in self.batches), strict=True))
+        off = [i for i, a in enumerate(activations) if a <= 0 and self._is_unit(i) and self.lively]
+        if off and len(self.history) >= _SETTLING:
+            self._settle(off, pictures, activations)
+        history = np.stack(self.history) if self.history else np.zeros((0, len(self.plan.names)), np.float32)
         seconds = time.perf_counter() - self._start
-        notes = self._notes(activations)
-        return Maximized(self.names, pictures, activations, history, len(self.history), seconds, notes)
+        dead = self._dead() if self.history else []
+        notes = tuple(self._obituary(i) if i in dead and a <= 0 else "" for i, a in enumerate(activations))
+        return Maximized(self.plan.names, pictures, activations, history, len(self.history), seconds, notes)
+
+    # ---- what rests, what is dead ----
 
     def _all_rest(self) -> bool:
-        """Holds the units whose score rests; whether that is all of them."""
-        rest = _rests(self.history[-2 * _WINDOW :])
-        for batch in self.batches:
-            own, rest = rest[: batch.count], rest[batch.count :]
-            batch.hold(own)
-        return all(batch.held.all() for batch in self.batches)
+        """Takes the units whose score rests out of their batches; whether that is all of them."""
+        n = len(self.history)
+        if n >= 3 * _WINDOW:
+            resting = _rests(self.history[-2 * _WINDOW :])
+            # Units that are dead wait for their revival, and then for their scores to count anew.
+            revived = [r for r in self._revivals if r <= n]
+            since = n - (revived[-1] if revived else 0)
+            for i in self._dead() if n < self._revivals[-1] or since < 3 * _WINDOW else ():
+                resting[i] = False
+            for batch in self.batches:
+                batch.rest(resting[batch.rows])
+        return all(not len(batch.active) for batch in self.batches)
 
-    def _notes(self, activations: np.ndarray) -> tuple[str, ...]:
-        dead = f"dead: never above 0 in {len(self.history)} steps; no gradient reached the picture, or none that helped"
-        rectified = np.concatenate([batch.rectified for batch in self.batches])
-        return tuple(dead if off and a <= 0 else "" for a, off in zip(activations, rectified, strict=True))
+    @property
+    def _revivals(self) -> tuple[int, ...]:
+        if self.limit is None or self.limit >= _REVIVALS[-1] + _WINDOW:
+            return _REVIVALS
+        return (self.limit // 3, 2 * self.limit // 3) if self.limit >= 6 else ()
+
+    def _dead(self) -> list[int]:
+        """Units that had no gradient since their start, or that a rectifier has kept at 0 at every step."""
+        ever = np.max(self.history, axis=0)
+        moved = np.concatenate([batch.moved() for batch in self.batches])
+        off = ~moved | (ever <= 0) if self.lively else ~moved
+        return [i for i in np.flatnonzero(off).tolist() if self._is_unit(i)]
+
+    def _is_unit(self, row: int) -> bool:
+        return self.plan.single is None and isinstance(self.plan.goals[row], Unit)
+
+    def _revive(self, attempt: int) -> None:
+        """Starts dead units again: without a gradient from another seed; the second time from a real picture that turns them on."""
+        dead = self._dead()
+        if not dead:
+            return
+        pictures: dict[int, torch.Tensor] = {}
+        if attempt:
+            self._real = self._real or RealPictures(self.net)
+            pictures = self._real.starts(self.plan, dead)
+        for batch in self.batches:
+            for row in set(dead) & set(batch.rows.tolist()):
+                if row in pictures and self.parametrization.free is not None:
+                    batch.restart(row, self.parametrization.free(pictures[row][None])[0])
+                elif not batch.moved()[row - batch.rows[0]]:
+                    another = self.generator(row, attempt + 1)
+                    batch.restart(row, self.parametrization.start(self.plan.shape, [another])[0])
+
+    def _settle(self, off: list[int], pictures: np.ndarray, activations: np.ndarray) -> None:
+        """Lifts units that are off on their own final picture: from there, or from a real picture, without transforms."""
+        free = self.parametrization.free
+        if free is None:
+            return
+        self._real = self._real or RealPictures(self.net)
+        real = self._real.starts(self.plan, off)
+        for row in off:
+            tries = [torch.from_numpy(pictures[row]), *([real[row]] if row in real else [])]
+            start = free(torch.stack(tries)).to(self.net.device)
+            settled = _Batch(self, [row] * len(tries), start)
+            for _ in range(_SETTLING):
+                settled.step(None)
+                best = int(settled.scores.argmax())
+                if settled.scores[best] > activations[row]:
+                    activations[row], pictures[row] = settled.scores[best], settled.pictures[best].float().cpu().numpy()
+
+    def generator(self, row: int, attempt: int = 0) -> torch.Generator:
+        """Of random numbers that depend on what the picture is of, and not on its neighbours."""
+        return torch.Generator().manual_seed(self.plan.seed(row, self.seeds[row]) + attempt)
+
+    def _obituary(self, row: int) -> str:
+        if np.concatenate([batch.moved() for batch in self.batches])[row]:
+            text = f"dead: its gradient did not lift it above 0 in {len(self.history)} steps"
+        else:
+            starts = 1 + sum(r < len(self.history) for r in self._revivals)
+            text = f"dead: no gradient in {len(self.history)} steps from {starts} start{'s' * (starts > 1)}"
+        tried = len(self._real) if self._real else 0
+        return text + (f"; never above 0 on the {tried} views of real pictures tried" if tried else "")
+
+    # ---- the network, looked at once ----
+
+    def _look_at_the_graph(self) -> tuple[frozenset[int], int]:
+        """Which rectifier calls stand last before the goal, and the bytes that a picture keeps for its backward pass."""
+        objective = self.plan.objective([0])
+        kept: dict[int, int] = {}
+
+        def count(t: torch.Tensor) -> torch.Tensor:
+            # Weights are kept anyway, and views share their bytes.
+            if not t.requires_grad or t.grad_fn is not None:
+                kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        weights = {p.untyped_storage().data_ptr() for p in self.net.model.parameters()}
+        x = torch.full((1, *self.plan.shape), 0.5)
+        with self.net.evaluation(), torch.inference_mode(False), torch.enable_grad(), LastRectifiers() as noted:
+            with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+                maps = self.net.outputs(x.requires_grad_(), objective.layers)
+            lively = frozenset().union(*(noted.behind(m) for m in maps.values()))
+        return lively, sum(size for pointer, size in kept.items() if pointer not in weights)
 
 
 class _Batch:
-    """Up to a page of goals that are optimized together, each with a generator of its own."""
+    """Pictures that are optimized together, each from a generator of its own."""
 
-    def __init__(self, run: Run, goals: list[Any], seed: int) -> None:
-        self.run, self.count = run, len(goals)
-        # One picture alone takes other convolution kernels than several, and would differ in the last bits.
-        goals = goals * 2 if len(goals) == 1 else goals
-        if isinstance(goals[0], Objective):
-            self.objective = goals[0]
-        else:
-            self.objective = objectives.at_centre(goals, *run.place)
-        generators = [torch.Generator().manual_seed(_seed(seed, g)) for g in goals]
-        self.free = run.parametrization.start(run.shape, generators).to(run.net.device).requires_grad_()
+    def __init__(self, run: Run, rows: Sequence[int], free: torch.Tensor | None = None) -> None:
+        self.run, self.rows = run, np.array(rows)
+        self.active, self._at = self.rows, np.arange(len(rows))  # those that are still moving, and where
+        shape, n = run.plan.shape, len(rows)
+        generators = [run.generator(row) for row in rows]
+        if free is None:
+            free = run.parametrization.start(shape, generators).to(run.net.device)
         self.drawn = torch.stack([run.transform.draw(g, _DRAWS) for g in generators], 1)
-        self.optimizer = torch.optim.Adam([self.free], lr=run.parametrization.rate, maximize=True)
-        self.lively: frozenset[int] | None = None
-        self.rectified = np.zeros(self.count, bool)
-        self.held = np.zeros(self.count, bool)
-        self._kept = self.free.detach().clone()
+        self.ascent = Ascent(free, run.parametrization.rate, run.parametrization.sphere)
+        self.pictures = torch.zeros(n, *shape, device=run.net.device)
+        self.scores = np.zeros(n, np.float32)
+        self.objective = run.plan.objective(self.active.tolist())
 
-    def hold(self, rest: np.ndarray) -> None:
-        """Keeps the pictures of the units that rest as they are now."""
-        for i in np.flatnonzero(rest & ~self.held):
-            self._kept[i] = self.free.detach()[i]
-        self.held |= rest
-
-    def step(self, index: int) -> tuple[torch.Tensor, np.ndarray]:
-        """One step up; the pictures and scores before it."""
-        net = self.run.net
-        with net.evaluation(), torch.inference_mode(False), torch.enable_grad():
-            pictures = self.run.parametrization.picture(self.free, self.run.shape)
+    def step(self, index: int | None) -> None:
+        """One step up, without transforms where `index` is None; leaves the pictures and scores before it."""
+        if not len(self.active):
+            return
+        run, at = self.run, self._at
+        with run.net.evaluation(), torch.inference_mode(False), torch.enable_grad():
+            pictures = run.parametrization.picture(self.ascent.free, run.plan.shape)
             moved = pictures
-            if pictures.ndim == 4:
-                moved = self.run.transform.apply(pictures, self.drawn[index % _DRAWS])
-            if self.lively is None:
-                self._find_rectifiers(moved.detach())
-            with Lively(self.lively) if self.lively else nullcontext():
-                maps = net.outputs(moved, self.objective.layers)
-                scores = self.objective.value(Answers(maps, pictures))
+            if pictures.ndim == 4 and index is not None:
+                moved = run.transform.apply(pictures, self.drawn[index % _DRAWS][at])
+            with Lively(run.lively) if run.lively else nullcontext():
+                scores = self._value(moved, pictures)
             if scores.requires_grad:
-                (self.free.grad,) = torch.autograd.grad(scores.sum(), self.free)
-                self.optimizer.step()
-                for i in np.flatnonzero(self.held):
-                    self.free.data[i] = self._kept[i]
-        return pictures.detach()[: self.count], scores.detach()[: self.count].float().cpu().numpy()
+                (gradient,) = torch.autograd.grad(scores.sum(), self.ascent.free)
+        if scores.requires_grad:
+            self.ascent.step(gradient)
+        if len(at) == len(self.rows):
+            self.pictures = pictures.detach()
+        else:
+            self.pictures = self.pictures.clone()
+            self.pictures[at] = pictures.detach()
+        self.scores = self.scores.copy()
+        self.scores[at] = scores.detach().float().cpu().numpy()[: len(at)]
+
+    def rest(self, resting: np.ndarray) -> None:
+        """Takes rows out of the batch, their pictures as they are now."""
+        stay = [i for i in range(len(self.active)) if not resting[self._at[i]]]
+        if len(stay) == len(self.active):
+            return
+        if not self.run.plan.apart and stay:
+            return  # the pictures depend on one another: they rest together
+        with torch.no_grad():
+            final = self.run.parametrization.picture(self.ascent.free, self.run.plan.shape)
+            self.pictures = self.pictures.clone()
+            self.pictures[self._at] = final
+        self.ascent.keep(stay)
+        self.active, self._at = self.active[stay], self._at[stay]
+        if len(stay):
+            self.objective = self.run.plan.objective(self.active.tolist())
+
+    def moved(self) -> np.ndarray:
+        """(N,) whether each row had a gradient since its last start; a row that rests had one."""
+        moved = np.ones(len(self.rows), bool)
+        moved[self._at] = self.ascent.moved.cpu().numpy()
+        return moved
+
+    def restart(self, row: int, free: torch.Tensor) -> None:
+        """Puts a row that is still moving at new free variables."""
+        for i in np.flatnonzero(self.active == row):
+            self.ascent.restart(int(i), free.to(self.ascent.free.device))
 
     def look(self) -> tuple[np.ndarray, np.ndarray]:
-        net = self.run.net
+        """All pictures as they are now, and the goals' own values on them."""
+        net, plan = self.run.net, self.run.plan
         with net.evaluation(), torch.no_grad():
-            pictures = self.run.parametrization.picture(self.free, self.run.shape)
-            scores = self.objective.value(Answers(net.outputs(pictures, self.objective.layers), pictures))
-        return (
-            pictures[: self.count].float().cpu().numpy().copy(),
-            scores[: self.count].float().cpu().numpy().copy(),
-        )
+            pictures = self.pictures.clone()
+            if len(self.active):
+                pictures[self._at] = self.run.parametrization.picture(self.ascent.free, plan.shape)
+            self.objective = plan.objective(self.rows.tolist())
+            scores = self._value(pictures, pictures)
+        return pictures.float().cpu().numpy().copy(), scores.float().cpu().numpy().copy()
 
-    def _find_rectifiers(self, pictures: torch.Tensor) -> None:
-        """Which rectifier calls stand last before the goal; one pass with a note-taking mode."""
-        with torch.no_grad(), LastRectifiers() as noted:
-            maps = self.run.net.outputs(pictures[:1], self.objective.layers)
-            self.lively = frozenset().union(*(noted.behind(m) for m in maps.values()))
-        self.rectified[:] = bool(self.lively)
-
-
-def _goals(net: Network, goal: Goal) -> list[Any]:
-    if isinstance(goal, Objective):
-        for unit in goal.units:
-            net.unit(unit) if isinstance(unit, Unit) else _direction(net, unit)
-        for name in goal.layers:
-            if name:
-                net[name].layout  # noqa: B018  raises for a layer that cannot be shown
-        return [goal]
-    if not isinstance(goal, (Unit, str, Direction, Iterable)):
-        raise LensError(
-            f'A goal is a Unit or its text "layer:channel", a Direction, an Objective, or a list; got {goal!r}.'
-        )
-    several = [goal] if isinstance(goal, (Unit, str, Direction)) else list(goal)
-    if not several:
-        raise LensError("There is nothing to maximize: the list of units is empty.")
-    found: list[Unit | Direction] = []
-    for entry in several:
-        if isinstance(entry, Objective):
-            raise LensError("A list holds units and directions of one layer; maximize objectives one by one.")
-        found.append(_direction(net, entry) if isinstance(entry, Direction) else net.unit(entry))
-    layers = sorted({g.layer for g in found})
-    if len(layers) > 1:
-        raise LensError(
-            f"A list is optimized as one batch, so its units are of one layer; got {', '.join(layers)}. Call maximize once per layer."
-        )
-    return found
+    def _value(self, moved: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        net, objective = self.run.net, self.objective
+        # One picture alone takes other convolution kernels than several, and would differ in the last bits.
+        alone = len(moved) == 1
+        if moved.ndim == 4:  # the layout in which convolution and pooling are fastest on processors
+            moved = moved.contiguous(memory_format=torch.channels_last)
+        maps = net.outputs(moved.expand(2, *moved.shape[1:]) if alone else moved, objective.layers)
+        maps = {name: m[:1] for name, m in maps.items()} if alone else maps
+        return objective.value(Answers(maps, pictures, self.run.plan.centres, net.labels))
 
 
-def _direction(net: Network, direction: Direction) -> Direction:
-    channels = net[direction.layer].layout.channels
-    if len(direction.vector) != channels:
-        raise LensError(
-            f"Layer {direction.layer!r} has {channels} channels, the direction {len(direction.vector)} numbers."
-        )
-    return direction
-
-
-def _canvas(net: Network, goals: list[Any], size: Any) -> tuple[tuple[int, ...], tuple[int, int]]:
-    """The shape of the pictures, and the (row, column) of the neuron whose box is best centred in them."""
-    shape = net.input_shape
-    if len(shape) != 3:
-        if size is not None:
-            raise LensError(f"This network reads vectors of {shape[0]} numbers; it takes no size.")
-        return shape, (0, 0)
-    single = isinstance(goals[0], Objective)
-    if size is not None:
-        height, width = (size, size) if isinstance(size, int) else size
-        if min(height, width) < 1:
-            raise LensError(f"size is a side or (height, width) in pixels, got {size}.")
-        shape = shape[0], int(height), int(width)
-    elif not single and all(getattr(g, "place", None) is None for g in goals):
-        field = net[goals[0].layer].receptive_field
-        if not field.whole:
-            wanted = [min(n, s + MARGIN) for n, s in zip(shape[1:], field.size, strict=True)]
-            shape = shape[0], wanted[0], wanted[1]
-    if single:
-        return shape, (0, 0)
-    return shape, _central_place(net, goals[0].layer, shape)
-
-
-def _central_place(net: Network, layer: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    """The neuron in the middle of the map on a canvas of `shape`; by its receptive field where that is known."""
-    with net.evaluation(), torch.no_grad():
-        grid = net.outputs(torch.full((1, *shape), 0.5), [layer])[layer].shape[2:]
-    field = net[layer].receptive_field
-
-    def middle(axis: int) -> int:
-        if field.whole:
-            return int(grid[axis] // 2)
-        off = [
-            abs(field.offset[axis] + field.stride[axis] * i + field.size[axis] / 2 - shape[1 + axis] / 2)
-            for i in range(grid[axis])
-        ]
-        return int(np.argmin(off))
-
-    return middle(0), middle(1)
-
-
-def _seed(seed: int, goal: Any) -> int:
-    """A seed that depends on the goal and not on its neighbours in the batch."""
-    text = goal.name if isinstance(goal, Objective) else f"{goal} {getattr(goal, 'vector', '')}"
-    return int.from_bytes(hashlib.blake2b(f"{seed} {text}".encode(), digest_size=7).digest(), "big")
-
-
-def _rests(history: list[np.ndarray]) -> np.ndarray:
+def _rests(history: Sequence[np.ndarray]) -> np.ndarray:
     """(N,) whether each score rose by at most 2 % from the first to the second half of (steps,N) scores."""
     now, before = (np.mean(half, axis=0) for half in (history[_WINDOW:], history[:_WINDOW]))
     return np.asarray(now - before <= 0.02 * np.abs(now))

@@ -7,6 +7,7 @@ the model into eval mode with frozen weights, and leaves flags, weights and rand
 from __future__ import annotations
 
 import copy
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from nn_lens.units import Unit, as_unit
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """(mean, std) per channel that ImageNet networks expect their [0,1] pictures to be normalized with."""
 
+_TOKEN = re.compile(r"^(.*)\[(\d+)\]$")
 _SIDES = (224, 299, 64, 32, 28)
 _BATCH = 2  # the probing batch: more than 1, so that a layer that folds the batch away shows itself
 
@@ -223,14 +225,25 @@ class Network:
     def outputs(self, x: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
         """(N,C,h,w) maps of the named layers for (N,C,H,W) pictures in [0,1], with their graph.
 
-        The name "" stands for the model's own answer, (N,classes,1,1). To be called inside `evaluation()`. The forward stops at the last wanted layer.
+        The name "" stands for the model's own answer, (N,classes,1,1); "layer[0]" for the first of a layer's tokens
+        that have no place, (N,C,1,1). To be called inside `evaluation()`. The forward stops at the last wanted layer.
 
         Raises:
             UnknownLayer: a layer that does not exist or cannot be shown. NetworkError: forward fails.
         """
-        layouts = {name: self[name].layout if name else self._answer_layout for name in names}
-        found = self.run(lambda: capture.outputs(self.model, self.normalized(x), names))
-        return {name: layouts[name].maps(found[name]) for name in names}
+        wanted = {name: self.layer_and_token(name) for name in names}
+        layouts = {name: self[layer].layout if layer else self._answer_layout for name, (layer, _) in wanted.items()}
+        layers = list(dict.fromkeys(layer for layer, _ in wanted.values()))
+        found = self.run(lambda: capture.outputs(self.model, self.normalized(x), layers))
+        return {
+            name: layouts[name].maps(found[layer]) if token is None else layouts[name].token(found[layer], token)
+            for name, (layer, token) in wanted.items()
+        }
+
+    def layer_and_token(self, name: str) -> tuple[str, int | None]:
+        """The layer and the token that "layer[2]" names, unless a layer is called that; of a plain name, no token."""
+        match = None if not name or name in self._by_name else _TOKEN.match(name)
+        return (match[1], int(match[2])) if match else (name, None)
 
     @property
     def _answer_layout(self) -> Layout:

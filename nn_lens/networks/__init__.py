@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from nn_lens.engine.network import Network
+from nn_lens.engine.samples import sample_pictures
 from nn_lens.errors import LensError, nearest
 
 if TYPE_CHECKING:
+    from nn_lens.engine.belief import BeliefNetwork
     from nn_lens.networks.digits import DigitsNetwork
 
 _HERE = Path(__file__).parent
@@ -24,7 +23,7 @@ def demo(name: str = "photos") -> Network:
     """A bundled Network with `.labels` and `.samples`, a dict of names and PIL images.
 
     name: "photos", 20 everyday classes at 64x64 (see photos20.md beside the weights), or "digits", trained
-        on scikit-learn's 8x8 digits when first asked for, in seconds.
+        on scikit-learn's 8x8 digits when first asked for, in seconds, or "belief", a deep belief network of them.
 
     Raises:
         LensError: there is no such network.
@@ -58,6 +57,21 @@ def _digits() -> Network:
     return net
 
 
+def _belief() -> Network:
+    from nn_lens.networks.digits import digit_pictures
+
+    net = Network(_belief_model(), (1, 8, 8), False)
+    net.samples.update(digit_pictures())
+    return net
+
+
+@cache
+def _belief_model() -> BeliefNetwork:
+    from nn_lens.networks.digits_belief import trained_digits_belief
+
+    return trained_digits_belief()
+
+
 @cache
 def _digits_model() -> DigitsNetwork:
     from nn_lens.networks.digits import trained_digits_network
@@ -65,27 +79,4 @@ def _digits_model() -> DigitsNetwork:
     return trained_digits_network()
 
 
-_NETWORKS: dict[str, Callable[[], Network]] = {"photos": _photos, "digits": _digits}
-
-
-def sample_pictures(input_shape: tuple[int, ...]) -> dict[str, Image.Image]:
-    """Pictures that installed packages ship, for networks that read such; those of a missing package are left out."""
-    if len(input_shape) != 3 or input_shape[0] not in (1, 3, 4):
-        return {}
-    files = {
-        "cat": ("skimage", "data/chelsea.png"),
-        "astronaut": ("skimage", "data/astronaut.png"),
-        "coffee": ("skimage", "data/coffee.png"),
-        "rocket": ("skimage", "data/rocket.jpg"),
-        "flower": ("sklearn", "datasets/images/flower.jpg"),
-        "temple": ("sklearn", "datasets/images/china.jpg"),
-        "grace hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
-    }
-    found = {}
-    for name, (package, path) in files.items():
-        spec = importlib.util.find_spec(package)
-        file = Path(spec.origin).parent / path if spec and spec.origin else None
-        if file is not None and file.is_file():
-            with Image.open(file) as image:
-                found[name] = image.convert("RGB")
-    return found
+_NETWORKS: dict[str, Callable[[], Network]] = {"photos": _photos, "digits": _digits, "belief": _belief}

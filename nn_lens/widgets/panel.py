@@ -21,8 +21,8 @@ from nn_lens.engine import images
 from nn_lens.engine.filters import filter_shape
 from nn_lens.engine.network import Network
 from nn_lens.engine.pictures import display_picture, open_image
+from nn_lens.engine.samples import sample_pictures
 from nn_lens.errors import LensError
-from nn_lens.networks import sample_pictures
 from nn_lens.sessions import requests
 from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session

@@ -1,0 +1,90 @@
+"""Bringing a unit to life that no gradient reaches: starting from the real picture that drives it most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from nn_lens.engine.goals import Wanted
+from nn_lens.engine.network import Network
+from nn_lens.engine.samples import sample_pictures
+from nn_lens.units import Unit
+
+_PLACES = 3  # a picture's strongest places that are tried as a start
+_BATCH = 8
+
+
+class RealPictures:
+    """Views of real pictures, whole and enlarged, in which starts for dead units are looked for.
+
+    The pictures are the network's samples, or those that installed packages ship.
+    """
+
+    def __init__(self, net: Network) -> None:
+        self.net = net
+        sources = list((net.samples or sample_pictures(net.input_shape)).values())
+        self.views = torch.stack(_views(net, sources)) if sources and len(net.input_shape) == 3 else None
+
+    def __len__(self) -> int:
+        return 0 if self.views is None else len(self.views)
+
+    def starts(self, plan: Wanted, rows: Sequence[int]) -> dict[int, torch.Tensor]:
+        """By row, the (C,H,W) canvas cut from a real picture that drives the row's unit most; only where above 0."""
+        if self.views is None:
+            return {}
+        layer = plan.goals[0].layer  # type: ignore[union-attr]
+        with self.net.evaluation(), torch.no_grad():
+            maps = torch.cat([self.net.outputs(v, [layer])[layer] for v in self.views.split(_BATCH)])
+            found = {row: self._best(plan, row, layer, maps) for row in rows}
+        return {row: canvas for row, canvas in found.items() if canvas is not None}
+
+    def _best(self, plan: Wanted, row: int, layer: str, maps: torch.Tensor) -> torch.Tensor | None:
+        unit = plan.goals[row]
+        assert isinstance(unit, Unit)
+        assert self.views is not None
+        own = maps[:, unit.channel]
+        values, where = own.flatten().topk(min(_PLACES, own.numel()))
+        canvases = []
+        for value, index in zip(values.tolist(), where.tolist(), strict=True):
+            if value > 0:
+                view, place = divmod(index, own[0].numel())
+                canvases.append(self._cut(self.views[view], layer, divmod(place, own.shape[2]), plan.shape))
+        if not canvases:
+            return None
+        stack = torch.stack(canvases)
+        row_, column = unit.place or plan.centres[layer]
+        scores = self.net.outputs(stack, [layer])[layer][:, unit.channel, row_, column]
+        best = int(scores.argmax())
+        return stack[best] if float(scores[best]) > 0 else None
+
+    def _cut(self, view: torch.Tensor, layer: str, place: tuple[int, int], shape: tuple[int, ...]) -> torch.Tensor:
+        """The part of a view around the box of a neuron, as large as the canvas; mirrored beyond the border."""
+        field, sides = self.net[layer].receptive_field, view.shape[1:]
+        for axis in (0, 1):
+            n, wanted = sides[axis], shape[1 + axis]
+            middle = (
+                n / 2
+                if field.whole
+                else field.offset[axis] + field.stride[axis] * place[axis] + field.size[axis] / 2
+            )  # fmt: skip
+            index = torch.arange(wanted) + round(middle - wanted / 2)
+            period = max(1, 2 * n - 2)
+            index = index.remainder(period)
+            index = torch.where(index >= n, period - index, index)
+            view = view.index_select(1 + axis, index)
+        return view
+
+
+def _views(net: Network, sources: Sequence[Any]) -> list[torch.Tensor]:
+    """Each picture whole, its middle and its four corners at twice the size."""
+    height, width = net.input_shape[1:]
+    found = []
+    for source in sources:
+        whole = net.picture(source).float()
+        large = F.interpolate(whole[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
+        corners = [(0, 0), (0, width), (height, 0), (height, width), (height // 2, width // 2)]
+        found += [whole, *(large[:, top : top + height, left : left + width] for top, left in corners)]
+    return found
