@@ -75,7 +75,7 @@ def wanted(net: Network, goal: Goal, size: int | tuple[int, int] | None) -> Want
         layers = () if any(getattr(g, "place", None) for g in goals) else (goals[0].layer,)
     shape = _canvas(net, layers, size)
     read = dict.fromkeys(goals[0].layers if isinstance(goal, Objective) else (goals[0].layer,))
-    return Wanted(goals, names, shape, _centres(net, [name for name in read if name], shape))
+    return Wanted(goals, names, shape, central_neurons(net, [name for name in read if name], shape))
 
 
 def _check(net: Network, goal: Objective) -> None:
@@ -136,7 +136,7 @@ def _canvas(net: Network, layers: Sequence[str], size: Any) -> tuple[int, ...]:
     return shape[0], sides[0], sides[1]
 
 
-def _centres(net: Network, names: Sequence[str], shape: tuple[int, ...]) -> dict[str, tuple[int, int]]:
+def central_neurons(net: Network, names: Sequence[str], shape: tuple[int, ...]) -> dict[str, tuple[int, int]]:
     """The neuron whose box is best centred on a canvas of `shape`; the middle of the map where boxes are not known."""
     names = [name for name in names if net.layer_and_token(name)[1] is None]
     if len(shape) != 3 or not names:

@@ -104,6 +104,14 @@ def linear_maximizers(
     )  # fmt: skip
 
 
+def in_first_layer(net: Network, layer: str) -> bool:
+    """Whether at most one layer with weights stands between the pictures and `layer`, its own included."""
+    names = [x.name for x in net.layers]
+    before = names[: names.index(net[layer].name) + 1]
+    weighted = [n for n in before if any(p.ndim > 1 for p in net.module(n).parameters(recurse=False))]
+    return len(weighted) <= 1
+
+
 def _affine(net: Network, plan: Wanted) -> bool:
     """Whether what is linearized is linear indeed: the middle of two pictures drives a unit as their mean does."""
     g = torch.Generator().manual_seed(0)

@@ -19,7 +19,7 @@ import torch
 
 from nn_lens.engine import parametrizations, transforms
 from nn_lens.engine.ascent import Ascent
-from nn_lens.engine.goals import Goal, wanted
+from nn_lens.engine.goals import Goal, central_neurons, wanted
 from nn_lens.engine.images import rgb
 from nn_lens.engine.network import Network, as_network
 from nn_lens.engine.objectives import Answers
@@ -160,6 +160,11 @@ class Run:
         still = not pictures or (self.plan.single is not None and self.plan.single.still)
         standard = transforms.NONE if still else transforms.standard(min(self.plan.shape[1:]))
         self.transform = transform if transform is not None else standard
+        self.moved_centres = self.plan.centres
+        if self.transform.padding and pictures:
+            c, *sides = self.plan.shape
+            padded = (c, *(n + 2 * self.transform.padding for n in sides))
+            self.moved_centres = central_neurons(self.net, list(self.plan.centres), padded)
         self.lively, self.bytes_each = self._look_at_the_graph()
         n = len(self.plan.names)
         most = min(_MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if self.plan.apart else n
@@ -373,13 +378,14 @@ class _Batch:
 
     def _value(self, moved: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         net, objective = self.run.net, self.objective
+        centres = self.run.plan.centres if moved.shape == pictures.shape else self.run.moved_centres
         # One picture alone takes other convolution kernels than several, and would differ in the last bits.
         alone = len(moved) == 1
         if moved.ndim == 4:  # the layout in which convolution and pooling are fastest on processors
             moved = moved.contiguous(memory_format=torch.channels_last)
         maps = net.outputs(moved.expand(2, *moved.shape[1:]) if alone else moved, objective.layers)
         maps = {name: m[:1] for name, m in maps.items()} if alone else maps
-        return objective.value(Answers(maps, pictures, self.run.plan.centres, net.labels))
+        return objective.value(Answers(maps, pictures, centres, net.labels))
 
 
 def _rests(history: Sequence[np.ndarray]) -> np.ndarray:

@@ -45,7 +45,7 @@ class Parametrization:
     free: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
-def fourier(decay: float = 1.0, contrast: float | None = 0.2, colours: Any = COLOURS) -> Parametrization:
+def fourier(decay: float = 1.3, contrast: float | None = 0.2, colours: Any = COLOURS) -> Parametrization:
     """Pictures as Fourier coefficients of equal energy per frequency; the default.
 
     decay: power of 1/frequency; more makes smoother pictures. contrast: root mean square of the pixels around
@@ -123,7 +123,7 @@ def maco(spectrum: Any = None, colours: Any = COLOURS) -> Parametrization:
     return Parametrization("maco", start, picture)
 
 
-def from_picture(picture: Any, decay: float = 1.0, colours: Any = COLOURS) -> Parametrization:
+def from_picture(picture: Any, decay: float = 1.3, colours: Any = COLOURS) -> Parametrization:
     """As `fourier`, starting from a picture, which is fitted to the canvas; with `layer` objectives, DeepDream.
 
     Raises:
@@ -137,7 +137,7 @@ def from_picture(picture: Any, decay: float = 1.0, colours: Any = COLOURS) -> Pa
         several: torch.Tensor = free.expand(len(generators), *free.shape[1:]).clone()
         return several
 
-    return replace(base, name="from_picture", start=start, rate=0.15)
+    return replace(base, name="from_picture", start=start, rate=0.1)
 
 
 def ball(radius: float, centre: float = 0.5) -> Parametrization:

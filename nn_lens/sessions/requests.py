@@ -12,6 +12,7 @@ import numpy as np
 from nn_lens.engine import images
 from nn_lens.engine.activations import several_activations
 from nn_lens.engine.filters import filters
+from nn_lens.engine.linear import in_first_layer, linear_maximizers
 from nn_lens.engine.maximize import Run
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
@@ -97,7 +98,10 @@ def layer_filters(session: Session, layer: str, unit: int = 0) -> Iterator[Stack
 
 
 def page(session: Session, units: list[Unit], seed: int = 0) -> Iterator[Page]:
-    """The maximizing images of `units`, as they become sharper; those that are kept are there at once."""
+    """The maximizing images of `units`, as they become sharper; those that are kept are there at once.
+
+    Units of a first layer begin with the linear maximizer, which is exact for them.
+    """
     net, version = session.network(), session.version
     keys = [f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {unit} seed {seed}" for unit in units]
     found = [session.cache.get(key) for key in keys]
@@ -105,7 +109,13 @@ def page(session: Session, units: list[Unit], seed: int = 0) -> Iterator[Page]:
     if not missing:
         yield _page(units, found, True, version)
         return
-    run = Run(net, [units[i] for i in missing], seed=seed)
+    wanted = [units[i] for i in missing]
+    if len(net.input_shape) == 3 and in_first_layer(net, units[0].layer):
+        first = linear_maximizers(net, wanted)
+        for n, i in enumerate(missing):
+            found[i] = _entry(first.images[n], first.activations[n], 0, "")
+        yield _page(units, found, False, version)
+    run = Run(net, wanted, seed=seed)
     for step in run.steps():
         for n, i in enumerate(missing):
             found[i] = _entry(step.images[n], step.activations[n], step.index + 1, "")

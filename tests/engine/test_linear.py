@@ -89,6 +89,13 @@ def test_other_networks(name):
     assert same(before, state(net.model))
 
 
+def test_which_layers_come_first(demo):
+    from nn_lens.engine.linear import in_first_layer
+
+    first = [x.name for x in demo.layers if in_first_layer(demo, x.name)]
+    assert first == ["conv1", "norm1", "relu1"]
+
+
 def test_a_real_first_layer(material):
     found = nl.linear_maximizers(squeezenet(material), ["features.0:3", "features.0:9"])
     assert found.exact.all()

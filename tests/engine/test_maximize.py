@@ -99,7 +99,7 @@ def test_functional_and_inplace_rectifiers_come_to_life():
     model = Functional()
     with torch.no_grad():
         model.c.weight *= 4
-        model.c.bias -= 1
+        model.c.bias -= 0.6
     net = nl.Network(model, (3, 16, 16), False)
     found = nl.maximize(net, [f"last:{c}" for c in range(7)], steps=120)
     assert (found.history[0] <= 0).any(), "the test is about units that are off"
@@ -362,3 +362,10 @@ def test_class_tokens_stand_apart():
     assert token.activations[0] == pytest.approx(float(answers[f"{layer}[0]"][0, 3]), rel=1e-4)
     with pytest.raises(nl.LensError, match="no token 1"):
         nl.maximize(net, nl.objectives.token(f"{layer}:3", 1), steps=1)
+
+
+def test_padding_keeps_the_unit_in_the_middle(demo):
+    padded = nl.maximize(demo, "relu2:5", transforms=nl.transforms.pad(12), steps=64)
+    plain = nl.maximize(demo, "relu2:5", transforms=nl.transforms.jitter(0), steps=64)
+    assert padded.images.shape == plain.images.shape
+    assert padded.activations[0] == pytest.approx(plain.activations[0], rel=0.15)

@@ -55,6 +55,15 @@ def test_the_default_colours_are_those_of_the_training_pictures(material):
     np.testing.assert_allclose(p.spectrum_of(pictures), shipped, rtol=2e-3, atol=1e-3)
 
 
+def test_maco_follows_its_paper():
+    g = torch.Generator().manual_seed(0)
+    spectrum, colours = torch.rand(3, 6, 5, generator=g) + 0.1, torch.rand(3, 3, generator=g)
+    maco = p.maco(spectrum, colours)
+    free = maco.start((3, 6, 8), generators(1))
+    expected = slow.maco_picture(spectrum.numpy(), free[0].numpy(), colours.numpy())
+    np.testing.assert_allclose(maco.picture(free, (3, 6, 8))[0], expected, atol=1e-5)
+
+
 def test_maco_keeps_the_magnitudes():
     g = torch.Generator().manual_seed(0)
     spectrum = torch.rand(1, 8, 5, generator=g) + 0.1
@@ -98,7 +107,7 @@ def test_the_ball_keeps_to_its_radius(demo):
     for radius in (0.5, 3.0):
         found = nl.maximize(demo, "relu2:5", parametrization=p.ball(radius), steps=40)
         assert np.linalg.norm(found.images[0] - 0.5) <= radius * 1.001
-        assert found.history[-1, 0] > found.history[0, 0]
+        assert found.history[-8:, 0].mean() > found.history[0, 0]
 
 
 def test_every_parametrization_takes_other_channels_and_oblong_inputs():

@@ -48,6 +48,25 @@ def scaled_spectrum(free: np.ndarray, height: int, width: int, decay: float) -> 
     return spectrum
 
 
+def maco_picture(magnitude: np.ndarray, phase: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Fel et al. 2023: (C,H,W) picture of (C,H,W//2+1) magnitudes and phases; no mean, then colour and sigmoid."""
+    channels, height, half = magnitude.shape
+    width = 2 * (half - 1)
+    raw = np.zeros((channels, height, width))
+    for c in range(channels):
+        spectrum = np.zeros((height, half), complex)
+        for v in range(height):
+            for u in range(half):
+                if (v, u) != (0, 0):
+                    spectrum[v, u] = magnitude[c, v, u] * cmath.exp(1j * phase[c, v, u])
+        raw[c] = inverse_transform(spectrum, height, width)
+    mixed = np.zeros_like(raw)
+    for o in range(channels):
+        for i in range(channels):
+            mixed[o] += colours[o, i] * raw[i]
+    return sigmoid(mixed)
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
