@@ -143,6 +143,7 @@ def maximize_steps(
 class Run:
     """One maximization: its pictures cut into batches that fit the memory. Take the `steps`, then the `result`."""
 
+    @torch.inference_mode(False)
     def __init__(
         self, net: Network, goal: Goal, steps: int | None = None, seed: int | Sequence[int] = 0, size: Any = None,
         parametrization: Parametrization | None = None, transform: Transform | None = None,
@@ -229,6 +230,7 @@ class Run:
     def _is_unit(self, row: int) -> bool:
         return self.plan.single is None and isinstance(self.plan.goals[row], Unit)
 
+    @torch.inference_mode(False)
     def _revive(self, attempt: int) -> None:
         """Starts dead units again: without a gradient from another seed; the second time from a real picture that turns them on."""
         dead = self._dead()
@@ -246,6 +248,7 @@ class Run:
                     another = self.generator(row, attempt + 1)
                     batch.restart(row, self.parametrization.start(self.plan.shape, [another])[0])
 
+    @torch.inference_mode(False)
     def _settle(self, off: list[int], pictures: np.ndarray, activations: np.ndarray) -> None:
         """Lifts units that are off on their own final picture: from there, or from a real picture, without transforms."""
         free = self.parametrization.free
@@ -291,7 +294,7 @@ class Run:
 
         weights = {p.untyped_storage().data_ptr() for p in self.net.model.parameters()}
         x = torch.full((1, *self.plan.shape), 0.5)
-        with self.net.evaluation(), torch.inference_mode(False), torch.enable_grad(), LastRectifiers() as noted:
+        with self.net.evaluation(), torch.enable_grad(), LastRectifiers() as noted:
             with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
                 maps = self.net.outputs(x.requires_grad_(), objective.layers)
             lively = frozenset().union(*(noted.behind(m) for m in maps.values()))
@@ -301,6 +304,7 @@ class Run:
 class _Batch:
     """Pictures that are optimized together, each from a generator of its own."""
 
+    @torch.inference_mode(False)
     def __init__(self, run: Run, rows: Sequence[int], free: torch.Tensor | None = None) -> None:
         self.run, self.rows = run, np.array(rows)
         self.active, self._at = self.rows, np.arange(len(rows))  # those that are still moving, and where
@@ -314,12 +318,13 @@ class _Batch:
         self.scores = np.zeros(n, np.float32)
         self.objective = run.plan.objective(self.active.tolist())
 
+    @torch.inference_mode(False)
     def step(self, index: int | None) -> None:
         """One step up, without transforms where `index` is None; leaves the pictures and scores before it."""
         if not len(self.active):
             return
         run, at = self.run, self._at
-        with run.net.evaluation(), torch.inference_mode(False), torch.enable_grad():
+        with run.net.evaluation(), torch.enable_grad():
             pictures = run.parametrization.picture(self.ascent.free, run.plan.shape)
             moved = pictures
             if pictures.ndim == 4 and index is not None:
@@ -338,6 +343,7 @@ class _Batch:
         self.scores = self.scores.copy()
         self.scores[at] = scores.detach().float().cpu().numpy()[: len(at)]
 
+    @torch.inference_mode(False)
     def rest(self, resting: np.ndarray) -> None:
         """Takes rows out of the batch, their pictures as they are now."""
         stay = [i for i in range(len(self.active)) if not resting[self._at[i]]]
@@ -360,6 +366,7 @@ class _Batch:
         moved[self._at] = self.ascent.moved.cpu().numpy()
         return moved
 
+    @torch.inference_mode(False)
     def restart(self, row: int, free: torch.Tensor) -> None:
         """Puts a row that is still moving at new free variables."""
         for i in np.flatnonzero(self.active == row):
