@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from nn_lens.engine import parametrizations, transforms
-from nn_lens.engine.ascent import Ascent
+from nn_lens.engine.ascent import Ascent, size_of
 from nn_lens.engine.goals import Goal, central_neurons, wanted
 from nn_lens.engine.images import rgb
+from nn_lens.engine.linear import in_first_layer, linear_maximizers
 from nn_lens.engine.network import Network, as_network
 from nn_lens.engine.objectives import Answers
 from nn_lens.engine.parametrizations import Parametrization
@@ -141,12 +142,15 @@ def maximize_steps(
 
 
 class Run:
-    """One maximization: its pictures cut into batches that fit the memory. Take the `steps`, then the `result`."""
+    """One maximization: its pictures cut into batches that fit the memory. Take the `steps`, then the `result`.
+
+    `exact`: whether it starts from exact maximizers of the linear units of a first layer.
+    """
 
     @torch.inference_mode(False)
     def __init__(
         self, net: Network, goal: Goal, steps: int | None = None, seed: int | Sequence[int] = 0, size: Any = None,
-        parametrization: Parametrization | None = None, transform: Transform | None = None,
+        parametrization: Parametrization | None = None, transform: Transform | None = None, exact: bool = True,
     ) -> None:  # fmt: skip
         self._start = time.perf_counter()
         self.net = as_network(net)
@@ -169,7 +173,12 @@ class Run:
         self.lively, self.bytes_each = self._look_at_the_graph()
         n = len(self.plan.names)
         most = min(_MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if self.plan.apart else n
-        self.batches = [_Batch(self, range(i, min(i + most, n))) for i in range(0, n, most)]
+        starts = self._exact_starts() if exact and parametrization is None else None
+        self.exact = starts is not None
+        self.batches = [
+            _Batch(self, range(i, min(i + most, n)), None if starts is None else starts[i : i + most])
+            for i in range(0, n, most)
+        ]
         self.history: list[np.ndarray] = []
         self._real: RealPictures | None = None
 
@@ -197,6 +206,17 @@ class Run:
         dead = self._dead() if self.history else []
         notes = tuple(self._obituary(i) if i in dead and a <= 0 else "" for i, a in enumerate(activations))
         return Maximized(self.plan.names, pictures, activations, history, len(self.history), seconds, notes)
+
+    def _exact_starts(self) -> torch.Tensor | None:
+        """The free variables of the linear maximizers, where the map is linear."""
+        free, layer = self.parametrization.free, getattr(self.plan.goals[0], "layer", None)
+        if len(self.plan.shape) != 3 or free is None or layer is None or not in_first_layer(self.net, layer):
+            return None
+        found = linear_maximizers(self.net, list(self.plan.goals), size=self.plan.shape[1:])  # type: ignore[arg-type]
+        if not found.exact.all() or not found.weights.any((1, 2, 3)).all():
+            return None
+        variables = free(torch.from_numpy(found.images)).to(self.net.device)
+        return variables / size_of(variables)  # at the contrast that all others have
 
     # ---- what rests, what is dead ----
 

@@ -54,7 +54,8 @@ class Restarts(Result):
 def restarts(net: Network, unit: Unit | str, n: int = 9, *, steps: int | None = None) -> Restarts:
     """Maximizing images of `unit` from `n` random starts, and how far they agree.
 
-    Start i is that of `maximize(net, unit, seed=i)`. steps: as for `maximize`.
+    Start i is that of `maximize(net, unit, seed=i)`, but for units of a first layer, which start from noise here, and
+    from their exact maximizer there. steps: as for `maximize`.
 
     Raises:
         LensError: n below 2, or a network of vectors.
@@ -66,7 +67,7 @@ def restarts(net: Network, unit: Unit | str, n: int = 9, *, steps: int | None = 
     if len(net.input_shape) != 3:
         raise LensError("restarts compares pictures; this network reads vectors.")
     unit = net.unit(unit)
-    run = Run(net, [unit] * n, steps, range(n))
+    run = Run(net, [unit] * n, steps, range(n), exact=False)
     for _ in run.steps():
         pass
     found = run.result()

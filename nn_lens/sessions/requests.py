@@ -12,11 +12,11 @@ import numpy as np
 from nn_lens.engine import images
 from nn_lens.engine.activations import several_activations
 from nn_lens.engine.filters import filters
-from nn_lens.engine.linear import in_first_layer, linear_maximizers
 from nn_lens.engine.maximize import Run
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 
+PREVIEW_STEP = 2  # the first step whose pictures show more than the noise they start from
 CHUNK_BYTES = 4 << 20  # a layer of more levels than this is sent in parts
 
 
@@ -44,7 +44,8 @@ class Stack:
 class Page:
     """Maximizing images of some units of a layer, finished or on the way.
 
-    `images` (N,C,H,W) in [0,1]; `activations` (N,); `step` counts the steps done; `notes` per unit once finished.
+    `images` (N,C,H,W) in [0,1]; `activations` (N,); `step` counts the steps done; `notes` per unit once finished;
+    `preview`: whether there is more to see than the noise that it starts from.
     """
 
     units: tuple[Unit, ...]
@@ -54,6 +55,7 @@ class Page:
     finished: bool
     notes: tuple[str, ...]
     version: int
+    preview: bool = True
 
 
 def scores(session: Session, picture: Any, k: int = 5) -> Iterator[list[tuple[str, float]]]:
@@ -98,10 +100,7 @@ def layer_filters(session: Session, layer: str, unit: int = 0) -> Iterator[Stack
 
 
 def page(session: Session, units: list[Unit], seed: int = 0) -> Iterator[Page]:
-    """The maximizing images of `units`, as they become sharper; those that are kept are there at once.
-
-    Units of a first layer begin with the linear maximizer, which is exact for them.
-    """
+    """The maximizing images of `units`, as they become sharper; those that are kept are there at once."""
     net, version = session.network(), session.version
     keys = [f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {unit} seed {seed}" for unit in units]
     found = [session.cache.get(key) for key in keys]
@@ -109,17 +108,11 @@ def page(session: Session, units: list[Unit], seed: int = 0) -> Iterator[Page]:
     if not missing:
         yield _page(units, found, True, version)
         return
-    wanted = [units[i] for i in missing]
-    if len(net.input_shape) == 3 and in_first_layer(net, units[0].layer):
-        first = linear_maximizers(net, wanted)
-        for n, i in enumerate(missing):
-            found[i] = _entry(first.images[n], first.activations[n], 0, "")
-        yield _page(units, found, False, version)
-    run = Run(net, wanted, seed=seed)
+    run = Run(net, [units[i] for i in missing], seed=seed)
     for step in run.steps():
         for n, i in enumerate(missing):
             found[i] = _entry(step.images[n], step.activations[n], step.index + 1, "")
-        yield _page(units, found, False, version)
+        yield _page(units, found, False, version, run.exact or step.index >= PREVIEW_STEP)
     result = run.result()
     for n, i in enumerate(missing):
         entry = found[i] = _entry(result.images[n], result.activations[n], result.steps, result.notes[n])
@@ -131,10 +124,10 @@ def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[st
     return {"image": image, "activation": np.array(activation), "steps": np.array(steps), "note": np.array(note)}
 
 
-def _page(units: list[Unit], entries: list[Any], finished: bool, version: int) -> Page:
+def _page(units: list[Unit], entries: list[Any], finished: bool, version: int, preview: bool = True) -> Page:
     return Page(
         tuple(units), np.stack([e["image"] for e in entries]), np.array([e["activation"] for e in entries]),
-        max(int(e["steps"]) for e in entries), finished, tuple(str(e["note"]) for e in entries), version,
+        max(int(e["steps"]) for e in entries), finished, tuple(str(e["note"]) for e in entries), version, preview,
     )  # fmt: skip
 
 

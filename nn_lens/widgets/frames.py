@@ -10,14 +10,15 @@ from typing import Any
 Message = tuple[dict[str, Any], list[bytes]]
 
 IN_FLIGHT = 2  # frames sent and not acknowledged
+PACE = 0.05  # seconds between frames at least: more only takes time from the sliders
 PATIENCE = 0.5  # seconds without an acknowledgement: the kernel may be busy with a cell and hear nothing
 
 
 class Frames:
     """Sends frames, each made only when it goes out. Offer from any one thread, acknowledge from any other.
 
-    A frame that may not go out yet is held, in place of the one held before. While no acknowledgement
-    comes, the held one goes out after `PATIENCE`.
+    A frame that may not go out yet is held, in place of the one held before. While neither an acknowledgement
+    nor a newer frame comes, the held one goes out after `PATIENCE`.
     """
 
     def __init__(self, send: Callable[[dict[str, Any], list[bytes]], None]) -> None:
@@ -26,12 +27,12 @@ class Frames:
         self._in_flight = 0
         self._held: Callable[[], Message] | None = None
         self._timer: threading.Timer | None = None
-        self._last = 0.0
+        self._last = float("-inf")
 
     def offer(self, make: Callable[[], Message]) -> None:
         """Sends what `make` gives, now or when the browser is ready, unless a newer frame comes first."""
         with self._lock:
-            if self._in_flight >= IN_FLIGHT:
+            if self._in_flight >= IN_FLIGHT or time.monotonic() - self._last < PACE:
                 self._held = make
                 if self._timer is None:
                     wait = max(0.0, self._last + PATIENCE - time.monotonic())
@@ -39,13 +40,14 @@ class Frames:
                     self._timer.daemon = True
                     self._timer.start()
                 return
+            self._stop_timer()
             self._go(make)
 
     def acknowledge(self) -> None:
         """The browser has drawn a frame."""
         with self._lock:
             self._in_flight = max(0, self._in_flight - 1)
-            if self._held is not None:
+            if self._held is not None and time.monotonic() - self._last >= PACE:
                 self._stop_timer()
                 self._go(self._held)
 

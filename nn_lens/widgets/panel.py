@@ -33,7 +33,6 @@ from nn_lens.widgets.traits import LayerTrait, PictureTrait, UnitTrait
 from nn_lens.widgets.uploads import Uploads
 
 BUNDLE = Path(__file__).parent.parent / "static" / "nn-lens.js"
-PREVIEW_STEP = 4  # the first step whose pictures show more than the grey they start from
 PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
 
 _picture_numbers = itertools.count(1)
@@ -252,7 +251,7 @@ class Panel(anywidget.AnyWidget):
         if page.finished:
             self._frames.close()
             self._post(*make())
-        elif page.step > PREVIEW_STEP:
+        elif page.preview:
             self._frames.offer(make)
 
     # ---- its end ----

@@ -89,6 +89,14 @@ def test_other_networks(name):
     assert same(before, state(net.model))
 
 
+def test_maximizing_starts_where_the_answer_is_exact(demo):
+    first = next(nl.maximize_steps(demo, ["conv1:7", "conv1:9"]))
+    exact = nl.linear_maximizers(demo, ["conv1:7", "conv1:9"])
+    for picture, weights in zip(first.images, exact.weights, strict=True):
+        seen = weights != 0
+        assert np.corrcoef(picture[seen], weights[seen])[0, 1] > 0.95
+
+
 def test_which_layers_come_first(demo):
     from nn_lens.engine.linear import in_first_layer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from nn_lens.widgets.frames import Frames
 @pytest.fixture
 def sent(monkeypatch):
     monkeypatch.setattr(frames, "PATIENCE", 0.05)
+    monkeypatch.setattr(frames, "PACE", 0.0)
     return []
 
 
@@ -48,3 +50,17 @@ def test_closing_forgets_the_held_frame(sent):
     pacer.close()
     time.sleep(0.1)
     assert sent == [0, 1]
+
+
+def test_frames_keep_their_distance(sent, monkeypatch):
+    monkeypatch.setattr(frames, "PACE", 0.04)
+    monkeypatch.setattr(frames, "PATIENCE", 5)
+    times = []
+    pacer = Frames(lambda content, _: times.append(time.monotonic()))
+    for n in range(60):
+        pacer.offer(lambda n=n: ({"n": n}, []))
+        pacer.acknowledge()
+        time.sleep(0.004)
+    pacer.close()
+    assert 3 <= len(times) <= 8
+    assert min(b - a for a, b in itertools.pairwise(times)) >= 0.04
