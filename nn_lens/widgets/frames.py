@@ -10,7 +10,7 @@ from typing import Any
 Message = tuple[dict[str, Any], list[bytes]]
 
 IN_FLIGHT = 2  # frames sent and not acknowledged
-PACE = 0.05  # seconds between frames at least: more only takes time from the sliders
+PACE = 0.08  # seconds between frames at least: more only takes time from the sliders
 PATIENCE = 0.5  # seconds without an acknowledgement: the kernel may be busy with a cell and hear nothing
 
 
