@@ -8,8 +8,9 @@ needs the material; takes most of an hour on 2 cores, which should have nothing 
 maximize_vs_lucent.json beside this file. `--cache FILE` keeps lucent's half between runs while tuning (a reported
 
 lucent runs at its defaults: a 128 px picture shown at 224 px (32 and 64 for the small networks) to the whole network,
-weights with their gradients, 512 steps, its neuron objective at the centre; seeded, warmed up, its hooks removed.
-Its picture is judged as the network sees it: padded, cut and enlarged as its transforms do. Ours is one page of 8
+weights with their gradients, 512 steps, its channel objective, the one that its "layer:channel" text stands for (its
+neuron objective left 9 of 16 units of SqueezeNet 1.1 grey); seeded, warmed up, its hooks removed. Its picture is judged as the network sees it: padded, cut and enlarged as its transforms do, and cut so that a neuron
+of its map lies where the yardstick looks. Ours is one page of 8
 units, of which 4 are compared. Quality is that of the material's `quality.py`. lucent's time is that of the first
 snapshot at 95 % of its own final quality; ours that of the first step at the same quality, over the page's units.
 """
@@ -44,7 +45,7 @@ from nn_lens.engine.maximize import Run  # noqa: E402
 SEED = 2026
 UNITS, PAGE = 4, 8
 SNAPSHOTS = (32, 64, 128, 256, 512)
-OUR_STEPS = (4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 224)
+OUR_STEPS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 224)
 CLASSES = 20
 
 
@@ -90,6 +91,20 @@ class Yardstick:
         from nn_lens.engine.goals import wanted
 
         self.place = wanted(net, nl.Unit(layer, 0), (self.canvas, self.canvas)).centres[layer]
+
+    def around_its_neuron(self, picture: np.ndarray) -> np.ndarray:
+        """The canvas of a larger picture around the neuron after the middle of its map."""
+        field, side = self.net[self.layer].receptive_field, picture.shape[1]
+        if field.whole or side <= self.canvas:
+            return picture
+        with self.net.evaluation(), torch.no_grad():
+            grid = self.net.outputs(torch.from_numpy(picture[None]), [self.layer])[self.layer].shape[2:]
+        for axis in (0, 1):
+            start = round(field.stride[axis] * (grid[axis] // 2 - self.place[axis]))
+            index = np.abs(np.arange(start, start + self.canvas))
+            index = np.where(index >= side, 2 * (side - 1) - index, index)
+            picture = picture.take(index, axis + 1)
+        return picture
 
     def __call__(self, picture: np.ndarray, channel: int) -> float:
         def answer(x: torch.Tensor) -> torch.Tensor:
@@ -138,9 +153,9 @@ def lucent_layer(net: nl.Network, layer: str, channels: list[int], size: int | N
 
     name, yardstick, found = layer.replace(".", "_"), Yardstick(net, layer), []
     for channel in channels:
-        objective = objectives.neuron(name, channel)
+        objective = objectives.channel(name, channel)
         shots = lucent_pictures(net.model, objective, size, SEED + channel, SNAPSHOTS)
-        row = [(n, s, yardstick(p, channel)) for n, s, p in shots]
+        row = [(n, s, yardstick(yardstick.around_its_neuron(p), channel)) for n, s, p in shots]
         found.append({"shots": row, "picture": shots[-1][2]})
     return found
 
@@ -206,7 +221,7 @@ def compare(net: nl.Network, name: str, layer: str, theirs: list[Any], ours: dic
     for i, channel in enumerate(chosen(net, layer)[:UNITS]):
         shots = theirs[i]["shots"]
         final = shots[-1][2]
-        alive = final > 0
+        alive = final > 0 and theirs[i]["picture"].std() > 0.01  # a grey picture, its noise enlarged, is no answer
         target = 0.95 * final
         reached = next((s for s in shots if s[2] >= target), shots[-1])
         own = next((s for s in ours["shots"] if s[2][i] >= target), None)
@@ -298,6 +313,8 @@ def main() -> None:
     options = parser.parse_args()
     cache = pickle.loads(options.cache.read_bytes()) if options.cache and options.cache.exists() else {}
 
+    before = bool(cache)
+
     def keep() -> None:
         if options.cache:
             options.cache.write_bytes(pickle.dumps(cache))
@@ -314,7 +331,7 @@ def main() -> None:
                 if not warm:
                     from lucent.optvis import objectives
 
-                    lucent_pictures(net.model, objectives.neuron(layer.replace(".", "_"), 0), size, 0, (8,))
+                    lucent_pictures(net.model, objectives.channel(layer.replace(".", "_"), 0), size, 0, (8,))
                     warm = True
                 cache[key] = lucent_layer(net, layer, channels[:UNITS], size)
                 keep()
@@ -347,7 +364,7 @@ def main() -> None:
         report["class_transfer"] = class_transfer(cache)
         keep()
         print(json.dumps(report["class_transfer"], indent=1))
-    if not options.only and not options.cache:
+    if not options.only:
         (HERE / "maximize_vs_lucent.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
