@@ -1,8 +1,8 @@
 """Climbing the gradient, each picture of a batch for itself.
 
 Each picture's gradient is brought to length 1 before it is averaged with those of the steps before, and the
-steps become shorter. For a linear unit the first step is then the answer; for others we measured a half to a quarter of
-the steps that Adam takes, whose even steps along all coordinates first paint noise that later steps have to undo.
+steps become shorter. For a linear unit the first step is then nearly the answer. Adam, whose even steps along all
+coordinates first paint noise that later steps have to undo, takes more of them.
 Pictures leave the batch when they rest, or start again when they are dead, without their neighbours noticing.
 """
 

@@ -4,15 +4,17 @@
     pip install tqdm decorator ipython future
     python tests/benchmarks/maximize_vs_lucent.py
 
-needs the material; takes most of an hour on 2 cores, which should have nothing else to do. Prints a table and writes
-maximize_vs_lucent.json beside this file. `--cache FILE` keeps lucent's half between runs while tuning (a reported
+needs the material; takes a quarter of an hour on 2 fast cores, which should have nothing else to do. Prints a table and
+writes maximize_vs_lucent.json beside this file. `--cache FILE` keeps lucent's half between runs while tuning (a reported
+run is whole), `--only NAME` cuts it short, `--sheet FILE` draws 48 pictures.
 
 lucent runs at its defaults: a 128 px picture shown at 224 px (32 and 64 for the small networks) to the whole network,
 weights with their gradients, 512 steps, its channel objective, the one that its "layer:channel" text stands for (its
-neuron objective left 9 of 16 units of SqueezeNet 1.1 grey); seeded, warmed up, its hooks removed. Its picture is judged as the network sees it: padded, cut and enlarged as its transforms do, and cut so that a neuron
-of its map lies where the yardstick looks. Ours is one page of 8
-units, of which 4 are compared. Quality is that of the material's `quality.py`. lucent's time is that of the first
-snapshot at 95 % of its own final quality; ours that of the first step at the same quality, over the page's units.
+neuron objective leaves more units grey); seeded, warmed up, its hooks removed. Its picture is judged as the network
+sees it: padded, cut and enlarged as its transforms do, and cut so that a neuron of its map lies where the yardstick
+looks. Ours is one page of 8 units, of which 4 are compared. Quality is that of the material's `quality.py`. lucent's time
+is that of the first snapshot at 95 % of its own final quality; ours that of the first step at the same quality, over
+the page's units.
 """
 
 from __future__ import annotations
@@ -350,6 +352,7 @@ def main() -> None:
                 print(f"  {row['channel']:4d} quality {row['lucent']:8.2f} {row['ours']:8.2f} {ratio:>12s}"
                       f"   {row['lucent_seconds']:6.2f} s (step {row['lucent_step']})  {at}  {faster}", flush=True)  # fmt: skip
     report = {
+        "lucent_from_a_run_before": before,
         "machine": f"{os.cpu_count()} cores of {processor()}",
         "torch": torch.__version__,
         "rows": rows,
