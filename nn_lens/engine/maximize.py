@@ -41,6 +41,7 @@ _WINDOW = 24  # steps over which a resting score is judged
 _DRAWS = 1024  # transforms drawn ahead, so that a run of n steps is the beginning of a longer one
 _MOST_PICTURES = 32  # in one batch
 _REVIVALS = (64, 128)  # steps at which units that were never above 0 start again
+_FINISHED = 16  # steps from which a run is meant to be looked at, not only begun
 _SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture
 
 
@@ -199,7 +200,7 @@ class Run:
         """The pictures as they are now, and the goals' own values on them without transforms."""
         pictures, activations = (np.concatenate(x) for x in zip(*(b.look() for b in self.batches), strict=True))
         off = [i for i, a in enumerate(activations) if a <= 0 and self._is_unit(i) and self.lively]
-        if off and len(self.history) >= _SETTLING:
+        if off and len(self.history) >= _FINISHED:
             self._settle(off, pictures, activations)
         history = np.stack(self.history) if self.history else np.zeros((0, len(self.plan.names)), np.float32)
         seconds = time.perf_counter() - self._start
