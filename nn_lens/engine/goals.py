@@ -25,7 +25,8 @@ MARGIN = 16  # pixels of canvas beyond the receptive field
 class Wanted:
     """What a goal asks for.
 
-    `names` and `seeds` one per picture; `shape` (C,H,W) of the canvas; `centres` the neuron in its middle, by layer.
+    `names` one per picture; `shape` (C,H,W) of the canvas; `centres` the neuron in its middle, by layer; `field`
+    (height, width) of the middle part that the goal sees.
     `goals` are units and directions of one layer, a picture each, or one objective, which makes all pictures.
     """
 
@@ -33,6 +34,7 @@ class Wanted:
     names: tuple[str, ...]
     shape: tuple[int, ...]
     centres: dict[str, tuple[int, int]]
+    field: tuple[int, ...]
 
     @property
     def single(self) -> Objective | None:
@@ -74,8 +76,9 @@ def wanted(net: Network, goal: Goal, size: int | tuple[int, int] | None) -> Want
         names = tuple(map(str, goals))
         layers = () if any(getattr(g, "place", None) for g in goals) else (goals[0].layer,)
     shape = _canvas(net, layers, size)
+    field = _field(net, layers, shape)
     read = dict.fromkeys(goals[0].layers if isinstance(goal, Objective) else (goals[0].layer,))
-    return Wanted(goals, names, shape, central_neurons(net, [name for name in read if name], shape))
+    return Wanted(goals, names, shape, central_neurons(net, [name for name in read if name], shape), field)
 
 
 def _check(net: Network, goal: Objective) -> None:
@@ -129,11 +132,15 @@ def _canvas(net: Network, layers: Sequence[str], size: Any) -> tuple[int, ...]:
         if min(height, width) < 1:
             raise LensError(f"size is a side or (height, width) in pixels, got {size}.")
         return shape[0], int(height), int(width)
-    fields = [net[name].receptive_field for name in layers]
+    return shape[0], *(min(n, side + MARGIN) for n, side in zip(shape[1:], _field(net, layers, shape), strict=True))
+
+
+def _field(net: Network, layers: Sequence[str], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sides of the largest receptive field of `layers`, at most the canvas; the canvas where there is none."""
+    fields = [net[name].receptive_field for name in layers] if len(shape) == 3 else []
     if not fields or any(field.whole for field in fields):
-        return shape
-    sides = [min(n, max(f.size[axis] for f in fields) + MARGIN) for axis, n in enumerate(shape[1:])]
-    return shape[0], sides[0], sides[1]
+        return shape[1:]
+    return tuple(min(n, max(f.size[axis] for f in fields)) for axis, n in enumerate(shape[1:]))
 
 
 def central_neurons(net: Network, names: Sequence[str], shape: tuple[int, ...]) -> dict[str, tuple[int, int]]:

@@ -7,9 +7,9 @@ one batch, each on a canvas just larger than its receptive field, and units that
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,16 +18,15 @@ import numpy as np
 import torch
 
 from nn_lens.engine import parametrizations, transforms
-from nn_lens.engine.ascent import Ascent, size_of
-from nn_lens.engine.goals import Goal, central_neurons, wanted
+from nn_lens.engine.ascent import size_of
+from nn_lens.engine.batch import Batch, look_at_the_graph
+from nn_lens.engine.goals import Goal, wanted
 from nn_lens.engine.images import rgb
 from nn_lens.engine.linear import in_first_layer, linear_maximizers
 from nn_lens.engine.network import Network, as_network
-from nn_lens.engine.objectives import Answers
 from nn_lens.engine.parametrizations import Parametrization
-from nn_lens.engine.rectifiers import LastRectifiers, Lively
 from nn_lens.engine.results import Result, tile_figure
-from nn_lens.engine.revival import RealPictures
+from nn_lens.engine.revival import Revival
 from nn_lens.engine.transforms import Transform
 from nn_lens.errors import LensError
 from nn_lens.units import Unit
@@ -35,12 +34,9 @@ from nn_lens.units import Unit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_STEPS = 256  # where a run that is to rest stops at the latest
+STEPS = 128  # until the pictures rest
 MEMORY = 512 << 20  # bytes that one batch may keep for its backward pass
-_WINDOW = 24  # steps over which a resting score is judged
-_DRAWS = 1024  # transforms drawn ahead, so that a run of n steps is the beginning of a longer one
 _MOST_PICTURES = 32  # in one batch
-_REVIVALS = (64, 128)  # steps at which units that were never above 0 start again
 _FINISHED = 16  # steps from which a run is meant to be looked at, not only begun
 _SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture
 
@@ -111,10 +107,11 @@ def maximize(
         goal: a Unit or its text, a Direction, an Objective, or a list of units and directions of one layer.
             A channel drives the centre neuron on a canvas of its receptive field and a margin, as do objectives that
             look at centre neurons only; a unit with a place, and other objectives, use the network's full input size.
-        steps: exactly this many; None: until the scores rest, at most 256.
+        steps: how many; each is shorter than the one before, so that the scores rest at the last. None: 128.
         seed: of the starting pictures and the transforms; the same call gives the same bits.
         size: side or (height, width) of the canvas in pixels.
-        parametrization: from `nl.parametrizations`; default Fourier with decorrelated colour.
+        parametrization: from `nl.parametrizations`; default Fourier with decorrelated colour, at the contrast of
+            photographs inside the receptive field.
         transforms: from `nl.transforms`; default `standard`, none for inversion and caricature.
         on_step: called with every `Step`.
 
@@ -157,44 +154,33 @@ class Run:
         self.net = as_network(net)
         if steps is not None and (not isinstance(steps, int) or steps < 1):
             raise LensError(f"steps must be 1 or more, a whole number or None, got {steps!r}.")
-        self.limit = steps
-        self.plan = wanted(self.net, goal, size)
-        self.seeds = [seed] * len(self.plan.names) if isinstance(seed, int) else list(seed)
-        pictures = len(self.plan.shape) == 3
-        default = parametrizations.fourier() if pictures else parametrizations.vector()
-        self.parametrization = parametrization or default
-        still = not pictures or (self.plan.single is not None and self.plan.single.still)
-        standard = transforms.NONE if still else transforms.standard(min(self.plan.shape[1:]))
-        self.transform = transform if transform is not None else standard
-        self.moved_centres = self.plan.centres
-        if self.transform.padding and pictures:
-            c, *sides = self.plan.shape
-            padded = (c, *(n + 2 * self.transform.padding for n in sides))
-            self.moved_centres = central_neurons(self.net, list(self.plan.centres), padded)
-        self.lively, self.bytes_each = self._look_at_the_graph()
-        n = len(self.plan.names)
-        most = min(_MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if self.plan.apart else n
+        self.limit = steps or STEPS
+        plan = self.plan = wanted(self.net, goal, size)
+        n = len(plan.names)
+        self.seeds = [seed] * n if isinstance(seed, int) else list(seed)
+        self.transform = transform if transform is not None else self._usual_transform()
+        self.parametrization = parametrization or self._usual_parametrization()
+        self.lively, self.bytes_each = look_at_the_graph(self.net, plan)
         starts = self._exact_starts() if exact and parametrization is None else None
         self.exact = starts is not None
+        most = min(_MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if plan.apart else n
         self.batches = [
-            _Batch(self, range(i, min(i + most, n)), None if starts is None else starts[i : i + most])
+            self._batch(range(i, min(i + most, n)), self.limit, None if starts is None else starts[i : i + most])
             for i in range(0, n, most)
         ]
         self.history: list[np.ndarray] = []
-        self._real: RealPictures | None = None
+        self._revival = Revival(self.net, plan)
 
     def steps(self) -> Iterator[Step]:
-        """The steps as they happen. A unit that rests stays as it is while others of its page go on."""
-        for index in range(self.limit or MOST_STEPS):
+        """The steps as they happen."""
+        for index in range(self.limit):
             if index in self._revivals:
-                self._revive(self._revivals.index(index))
+                self._revive(again=index == self._revivals[-1])
             for batch in self.batches:
                 batch.step(index)
             scores = np.concatenate([batch.scores for batch in self.batches])
             self.history.append(scores)
             yield Step(index, torch.cat([batch.pictures for batch in self.batches]), scores)
-            if self.limit is None and self._all_rest():
-                return
 
     def result(self) -> Maximized:
         """The pictures as they are now, and the goals' own values on them without transforms."""
@@ -208,6 +194,21 @@ class Run:
         notes = tuple(self._obituary(i) if i in dead and a <= 0 else "" for i, a in enumerate(activations))
         return Maximized(self.plan.names, pictures, activations, history, len(self.history), seconds, notes)
 
+    # ---- where it begins ----
+
+    def _usual_transform(self) -> Transform:
+        plan = self.plan
+        still = len(plan.shape) != 3 or (plan.single is not None and plan.single.still)
+        return transforms.NONE if still else transforms.standard(min(plan.shape[1:]))
+
+    def _usual_parametrization(self) -> Parametrization:
+        """Fourier, whose usual contrast is meant for what the goal sees of the canvas: all else may stay grey."""
+        if len(self.plan.shape) != 3:
+            return parametrizations.vector()
+        sides = zip(self.plan.field, self.plan.shape[1:], strict=True)
+        seen = [min(1.0, (field + 2 * self.transform.shift) / side) for field, side in sides]
+        return parametrizations.fourier(contrast=parametrizations.CONTRAST * math.prod(seen) ** 0.5)
+
     def _exact_starts(self) -> torch.Tensor | None:
         """The free variables of the linear maximizers, where the map is linear."""
         free, layer = self.parametrization.free, getattr(self.plan.goals[0], "layer", None)
@@ -219,77 +220,67 @@ class Run:
         variables = free(torch.from_numpy(found.images)).to(self.net.device)
         return variables / size_of(variables)  # at the contrast that all others have
 
-    # ---- what rests, what is dead ----
+    def _batch(self, rows: Sequence[int], steps: int, free: torch.Tensor | None = None) -> Batch:
+        generators = [self._generator(row) for row in rows]
+        if free is None:
+            free = self.parametrization.start(self.plan.shape, generators).to(self.net.device)
+        return Batch(
+            self.net, self.plan, rows, free, generators, self.parametrization, self.transform, self.lively, steps
+        )
 
-    def _all_rest(self) -> bool:
-        """Takes the units whose score rests out of their batches; whether that is all of them."""
-        n = len(self.history)
-        if n >= 3 * _WINDOW:
-            resting = _rests(self.history[-2 * _WINDOW :])
-            # Units that are dead wait for their revival, and then for their scores to count anew.
-            revived = [r for r in self._revivals if r <= n]
-            since = n - (revived[-1] if revived else 0)
-            for i in self._dead() if n < self._revivals[-1] or since < 3 * _WINDOW else ():
-                resting[i] = False
-            for batch in self.batches:
-                batch.rest(resting[batch.rows])
-        return all(not len(batch.active) for batch in self.batches)
+    def _generator(self, row: int, attempt: int = 0) -> torch.Generator:
+        """Of random numbers that depend on what the picture is of, and not on its neighbours."""
+        return torch.Generator().manual_seed(self.plan.seed(row, self.seeds[row]) + attempt)
+
+    # ---- units that are off ----
 
     @property
     def _revivals(self) -> tuple[int, ...]:
-        if self.limit is None or self.limit >= _REVIVALS[-1] + _WINDOW:
-            return _REVIVALS
-        return (self.limit // 3, 2 * self.limit // 3) if self.limit >= 6 else ()
+        """Steps at which units that were never above 0 start again."""
+        return (self.limit // 4, self.limit // 2) if self.limit >= 6 else ()
 
     def _dead(self) -> list[int]:
         """Units that had no gradient since their start, or that a rectifier has kept at 0 at every step."""
-        ever = np.max(self.history, axis=0)
-        moved = np.concatenate([batch.moved() for batch in self.batches])
-        off = ~moved | (ever <= 0) if self.lively else ~moved
+        off = np.concatenate([~batch.moved() for batch in self.batches])
+        if self.lively:
+            off |= np.max(self.history, axis=0) <= 0
         return [i for i in np.flatnonzero(off).tolist() if self._is_unit(i)]
 
     def _is_unit(self, row: int) -> bool:
         return self.plan.single is None and isinstance(self.plan.goals[row], Unit)
 
     @torch.inference_mode(False)
-    def _revive(self, attempt: int) -> None:
-        """Starts dead units again: without a gradient from another seed; the second time from a real picture that turns them on."""
+    def _revive(self, again: bool) -> None:
+        """Starts dead units anew: without a gradient from another seed, then from a real picture that turns them on."""
         dead = self._dead()
-        if not dead:
-            return
-        pictures: dict[int, torch.Tensor] = {}
-        if attempt:
-            self._real = self._real or RealPictures(self.net)
-            pictures = self._real.starts(self.plan, dead)
+        pictures = self._revival.starts(dead) if dead and again else {}
         for batch in self.batches:
-            for row in set(dead) & set(batch.rows.tolist()):
+            for i in np.flatnonzero(np.isin(batch.rows, dead)).tolist():
+                row = int(batch.rows[i])
                 if row in pictures and self.parametrization.free is not None:
-                    batch.restart(row, self.parametrization.free(pictures[row][None])[0])
-                elif not batch.moved()[row - batch.rows[0]]:
-                    another = self.generator(row, attempt + 1)
-                    batch.restart(row, self.parametrization.start(self.plan.shape, [another])[0])
+                    batch.ascent.restart(i, self.parametrization.free(pictures[row][None])[0])
+                elif not batch.moved()[i]:
+                    another = self._generator(row, 1 + again)
+                    batch.ascent.restart(i, self.parametrization.start(self.plan.shape, [another])[0])
 
     @torch.inference_mode(False)
     def _settle(self, off: list[int], pictures: np.ndarray, activations: np.ndarray) -> None:
-        """Lifts units that are off on their own final picture: from there, or from a real picture, without transforms."""
-        free = self.parametrization.free
-        if free is None:
+        """Lifts units that are off on their own final picture, without transforms: from there, at the same or twice the
+        contrast, or from a real picture.
+        """
+        if self.parametrization.free is None:
             return
-        self._real = self._real or RealPictures(self.net)
-        real = self._real.starts(self.plan, off)
+        real = self._revival.starts(off)
         for row in off:
-            tries = [torch.from_numpy(pictures[row]), *([real[row]] if row in real else [])]
-            start = free(torch.stack(tries)).to(self.net.device)
-            settled = _Batch(self, [row] * len(tries), start)
+            own = torch.from_numpy(pictures[row])
+            start = self.parametrization.free(torch.stack([own, own, *([real[row]] if row in real else [])]))
+            start[1] *= 2
+            settled = self._batch([row] * len(start), _SETTLING, start.to(self.net.device))
             for _ in range(_SETTLING):
                 settled.step(None)
                 best = int(settled.scores.argmax())
                 if settled.scores[best] > activations[row]:
                     activations[row], pictures[row] = settled.scores[best], settled.pictures[best].float().cpu().numpy()
-
-    def generator(self, row: int, attempt: int = 0) -> torch.Generator:
-        """Of random numbers that depend on what the picture is of, and not on its neighbours."""
-        return torch.Generator().manual_seed(self.plan.seed(row, self.seeds[row]) + attempt)
 
     def _obituary(self, row: int) -> str:
         if np.concatenate([batch.moved() for batch in self.batches])[row]:
@@ -297,129 +288,8 @@ class Run:
         else:
             starts = 1 + sum(r < len(self.history) for r in self._revivals)
             text = f"dead: no gradient in {len(self.history)} steps from {starts} start{'s' * (starts > 1)}"
-        tried = len(self._real) if self._real else 0
+        tried = self._revival.tried
         return text + (f"; never above 0 on the {tried} views of real pictures tried" if tried else "")
-
-    # ---- the network, looked at once ----
-
-    def _look_at_the_graph(self) -> tuple[frozenset[int], int]:
-        """Which rectifier calls stand last before the goal, and the bytes that a picture keeps for its backward pass."""
-        objective = self.plan.objective([0])
-        kept: dict[int, int] = {}
-
-        def count(t: torch.Tensor) -> torch.Tensor:
-            # Weights are kept anyway, and views share their bytes.
-            if not t.requires_grad or t.grad_fn is not None:
-                kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-            return t
-
-        weights = {p.untyped_storage().data_ptr() for p in self.net.model.parameters()}
-        x = torch.full((1, *self.plan.shape), 0.5)
-        with self.net.evaluation(), torch.enable_grad(), LastRectifiers() as noted:
-            with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
-                maps = self.net.outputs(x.requires_grad_(), objective.layers)
-            lively = frozenset().union(*(noted.behind(m) for m in maps.values()))
-        return lively, sum(size for pointer, size in kept.items() if pointer not in weights)
-
-
-class _Batch:
-    """Pictures that are optimized together, each from a generator of its own."""
-
-    @torch.inference_mode(False)
-    def __init__(self, run: Run, rows: Sequence[int], free: torch.Tensor | None = None) -> None:
-        self.run, self.rows = run, np.array(rows)
-        self.active, self._at = self.rows, np.arange(len(rows))  # those that are still moving, and where
-        shape, n = run.plan.shape, len(rows)
-        generators = [run.generator(row) for row in rows]
-        if free is None:
-            free = run.parametrization.start(shape, generators).to(run.net.device)
-        self.drawn = torch.stack([run.transform.draw(g, _DRAWS) for g in generators], 1)
-        self.ascent = Ascent(free, run.parametrization.rate, run.parametrization.sphere)
-        self.pictures = torch.zeros(n, *shape, device=run.net.device)
-        self.scores = np.zeros(n, np.float32)
-        self.objective = run.plan.objective(self.active.tolist())
-
-    @torch.inference_mode(False)
-    def step(self, index: int | None) -> None:
-        """One step up, without transforms where `index` is None; leaves the pictures and scores before it."""
-        if not len(self.active):
-            return
-        run, at = self.run, self._at
-        with run.net.evaluation(), torch.enable_grad():
-            pictures = run.parametrization.picture(self.ascent.free, run.plan.shape)
-            moved = pictures
-            if pictures.ndim == 4 and index is not None:
-                moved = run.transform.apply(pictures, self.drawn[index % _DRAWS][at])
-            with Lively(run.lively) if run.lively else nullcontext():
-                scores = self._value(moved, pictures)
-            if scores.requires_grad:
-                (gradient,) = torch.autograd.grad(scores.sum(), self.ascent.free)
-        if scores.requires_grad:
-            self.ascent.step(gradient)
-        if len(at) == len(self.rows):
-            self.pictures = pictures.detach()
-        else:
-            self.pictures = self.pictures.clone()
-            self.pictures[at] = pictures.detach()
-        self.scores = self.scores.copy()
-        self.scores[at] = scores.detach().float().cpu().numpy()[: len(at)]
-
-    @torch.inference_mode(False)
-    def rest(self, resting: np.ndarray) -> None:
-        """Takes rows out of the batch, their pictures as they are now."""
-        stay = [i for i in range(len(self.active)) if not resting[self._at[i]]]
-        if len(stay) == len(self.active):
-            return
-        if not self.run.plan.apart and stay:
-            return  # the pictures depend on one another: they rest together
-        with torch.no_grad():
-            final = self.run.parametrization.picture(self.ascent.free, self.run.plan.shape)
-            self.pictures = self.pictures.clone()
-            self.pictures[self._at] = final
-        self.ascent.keep(stay)
-        self.active, self._at = self.active[stay], self._at[stay]
-        if len(stay):
-            self.objective = self.run.plan.objective(self.active.tolist())
-
-    def moved(self) -> np.ndarray:
-        """(N,) whether each row had a gradient since its last start; a row that rests had one."""
-        moved = np.ones(len(self.rows), bool)
-        moved[self._at] = self.ascent.moved.cpu().numpy()
-        return moved
-
-    @torch.inference_mode(False)
-    def restart(self, row: int, free: torch.Tensor) -> None:
-        """Puts a row that is still moving at new free variables."""
-        for i in np.flatnonzero(self.active == row):
-            self.ascent.restart(int(i), free.to(self.ascent.free.device))
-
-    def look(self) -> tuple[np.ndarray, np.ndarray]:
-        """All pictures as they are now, and the goals' own values on them."""
-        net, plan = self.run.net, self.run.plan
-        with net.evaluation(), torch.no_grad():
-            pictures = self.pictures.clone()
-            if len(self.active):
-                pictures[self._at] = self.run.parametrization.picture(self.ascent.free, plan.shape)
-            self.objective = plan.objective(self.rows.tolist())
-            scores = self._value(pictures, pictures)
-        return pictures.float().cpu().numpy().copy(), scores.float().cpu().numpy().copy()
-
-    def _value(self, moved: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-        net, objective = self.run.net, self.objective
-        centres = self.run.plan.centres if moved.shape == pictures.shape else self.run.moved_centres
-        # One picture alone takes other convolution kernels than several, and would differ in the last bits.
-        alone = len(moved) == 1
-        if moved.ndim == 4:  # the layout in which convolution and pooling are fastest on processors
-            moved = moved.contiguous(memory_format=torch.channels_last)
-        maps = net.outputs(moved.expand(2, *moved.shape[1:]) if alone else moved, objective.layers)
-        maps = {name: m[:1] for name, m in maps.items()} if alone else maps
-        return objective.value(Answers(maps, pictures, centres, net.labels))
-
-
-def _rests(history: Sequence[np.ndarray]) -> np.ndarray:
-    """(N,) whether each score rose by at most 2 % from the first to the second half of (steps,N) scores."""
-    now, before = (np.mean(half, axis=0) for half in (history[_WINDOW:], history[:_WINDOW]))
-    return np.asarray(now - before <= 0.02 * np.abs(now))
 
 
 def _vector_figure(result: Maximized) -> Figure:

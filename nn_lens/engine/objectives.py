@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from nn_lens.engine.network import Network, as_network
 from nn_lens.engine.pictures import read_picture
+from nn_lens.engine.transforms import blurred
 from nn_lens.errors import LensError, nearest
 from nn_lens.units import Direction, Unit, as_unit
 
@@ -294,7 +295,7 @@ def blur(sigma: float = 1.0) -> Objective:
 
     def value(a: Answers) -> torch.Tensor:
         x = a.pictures
-        return (x - _blurred(x, sigma)).abs().flatten(1).mean(1)
+        return (x - blurred(x, sigma)).abs().flatten(1).mean(1)
 
     return Objective(f"blur({sigma:g})", (), value, local=True)
 
@@ -389,13 +390,3 @@ def _off(pictures: torch.Tensor, target: Any) -> torch.Tensor:
 
 def _said(target: Any) -> str:
     return f"{target:g}" if isinstance(target, (int, float)) else "picture"
-
-
-def _blurred(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur over rows and columns, with a border that repeats its last pixel."""
-    radius = max(1, round(3 * sigma))
-    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device) / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, -1)
-    x = F.pad(x, [radius] * 4, mode="replicate")
-    x = F.conv2d(x, kernel[:, :, :, None], groups=x.shape[1])
-    return F.conv2d(x, kernel[:, :, None], groups=x.shape[1])

@@ -25,6 +25,8 @@ from nn_lens.errors import LensError
 # length 1: brightness, blue against red-yellow, green against magenta. Made by networks/picture_statistics.py.
 COLOURS = ((0.5743, 0.2858, 0.0796), (0.5858, 0.0214, -0.1405), (0.5719, -0.3089, 0.0639))
 
+CONTRAST = 0.2  # root mean square of the pixels around grey, about that of photographs
+
 _SPECTRUM = Path(__file__).with_name("spectrum.npy")  # made by the same script
 
 
@@ -45,7 +47,7 @@ class Parametrization:
     free: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
-def fourier(decay: float = 1.3, contrast: float | None = 0.2, colours: Any = COLOURS) -> Parametrization:
+def fourier(decay: float = 1.3, contrast: float | None = CONTRAST, colours: Any = COLOURS) -> Parametrization:
     """Pictures as Fourier coefficients of equal energy per frequency; the default.
 
     decay: power of 1/frequency; more makes smoother pictures. contrast: root mean square of the pixels around
@@ -73,8 +75,8 @@ def fourier(decay: float = 1.3, contrast: float | None = 0.2, colours: Any = COL
         x = _coloured(x / 4, colours)
         if before:
             # The picture's contrast goes with the size of its variables, which stays as it started.
-            x = x * (before * size_of(free.detach()).squeeze(-1) / size_of(x).clamp(min=1e-12))
-        return torch.sigmoid(x)
+            x = _Sized.apply(x, before * size_of(free.detach()).squeeze(-1))
+        return _sigmoid(x)
 
     def free(pictures: torch.Tensor) -> torch.Tensor:
         h, w = _quick(*pictures.shape[2:])
@@ -92,7 +94,7 @@ def pixels(deviation: float = 0.01, colours: Any = None) -> Parametrization:
     """Pictures as plain pixels before a sigmoid: noisier than `fourier`, kept for comparison."""
 
     def picture(free: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.sigmoid(_coloured(free, colours))
+        return _sigmoid(_coloured(free, colours))
 
     def free(pictures: torch.Tensor) -> torch.Tensor:
         return _plain(torch.logit(pictures, 0.01), colours)
@@ -118,7 +120,7 @@ def maco(spectrum: Any = None, colours: Any = COLOURS) -> Parametrization:
         _, h, w = shape
         magnitude = _magnitudes(table, shape).to(free.device)
         x = torch.fft.irfft2(torch.polar(magnitude.expand_as(free), free), s=(h, w), norm="ortho")
-        return torch.sigmoid(_coloured(x, colours))
+        return _sigmoid(_coloured(x, colours))
 
     return Parametrization("maco", start, picture)
 
@@ -165,7 +167,7 @@ def vector(low: float | Sequence[float] = 0.0, high: float | Sequence[float] = 1
 
     def picture(free: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         below, above = (b.to(free.device) for b in bounds)
-        return below + (above - below) * torch.sigmoid(free)
+        return below + (above - below) * _sigmoid(free)
 
     return Parametrization("vector", _noise(0.01), picture)
 
@@ -265,6 +267,29 @@ def _as_batch(pictures: Any) -> torch.Tensor:
     return x
 
 
+class _Sized(torch.autograd.Function):
+    """(N,C,H,W) brought to root mean squares (N,1,1,1); summed in double precision, see `size_of`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+        own = size_of(x).clamp(min=1e-12)
+        ctx.save_for_backward(x, own, size)
+        return x * (size / own)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        x, own, size = ctx.saved_tensors
+        along = (grads[0] * x).mean((1, 2, 3), keepdim=True, dtype=torch.float64).to(x.dtype)
+        return (grads[0] - x * (along / own**2)) * (size / own), None
+
+
+def _sigmoid(x: torch.Tensor) -> torch.Tensor:
+    """In double precision: at the ends of its memory torch takes another exponential, so that in single precision the
+    last bit of a picture would depend on its neighbours.
+    """
+    return torch.sigmoid(x.double()).to(x.dtype)
+
+
 def _noise(deviation: float) -> Callable[[tuple[int, ...], Sequence[torch.Generator]], torch.Tensor]:
     return lambda shape, generators: torch.stack([torch.randn(*shape, generator=g) for g in generators]) * deviation
 
@@ -281,7 +306,12 @@ def _matrix(x: torch.Tensor, colours: Any) -> torch.Tensor | None:
 def _coloured(x: torch.Tensor, colours: Any) -> torch.Tensor:
     """From decorrelated channels to those of the picture."""
     matrix = _matrix(x, colours)
-    return x if matrix is None else (matrix @ x.flatten(2)).view_as(x)
+    if matrix is None:
+        return x
+    # Added up channel by channel: a matrix product takes another order with the number of pictures.
+    return sum(
+        (x[:, k : k + 1] * matrix[:, k, None, None] for k in range(1, len(matrix))), x[:, :1] * matrix[:, 0, None, None]
+    )
 
 
 def _plain(x: torch.Tensor, colours: Any) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,32 +18,36 @@ _PLACES = 3  # a picture's strongest places that are tried as a start
 _BATCH = 8
 
 
-class RealPictures:
-    """Views of real pictures, whole and enlarged, in which starts for dead units are looked for.
+class Revival:
+    """Starts for the dead units of a plan, looked for in views of real pictures, whole and enlarged.
 
-    The pictures are the network's samples, or those that installed packages ship.
+    The pictures are the network's samples, or those that installed packages ship. `tried`: how many views
+    were looked at so far.
     """
 
-    def __init__(self, net: Network) -> None:
-        self.net = net
-        sources = list((net.samples or sample_pictures(net.input_shape)).values())
-        self.views = torch.stack(_views(net, sources)) if sources and len(net.input_shape) == 3 else None
+    def __init__(self, net: Network, plan: Wanted) -> None:
+        self.net, self.plan = net, plan
+        self.tried = 0
 
-    def __len__(self) -> int:
-        return 0 if self.views is None else len(self.views)
+    @cached_property
+    def views(self) -> torch.Tensor | None:
+        """(N,C,H,W)"""
+        sources = list((self.net.samples or sample_pictures(self.net.input_shape)).values())
+        return torch.stack(_views(self.net, sources)) if sources and len(self.net.input_shape) == 3 else None
 
-    def starts(self, plan: Wanted, rows: Sequence[int]) -> dict[int, torch.Tensor]:
+    def starts(self, rows: Sequence[int]) -> dict[int, torch.Tensor]:
         """By row, the (C,H,W) canvas cut from a real picture that drives the row's unit most; only where above 0."""
         if self.views is None:
             return {}
+        plan, self.tried = self.plan, len(self.views)
         layer = plan.goals[0].layer  # type: ignore[union-attr]
         with self.net.evaluation(), torch.no_grad():
             maps = torch.cat([self.net.outputs(v, [layer])[layer] for v in self.views.split(_BATCH)])
-            found = {row: self._best(plan, row, layer, maps) for row in rows}
+            found = {row: self._best(row, layer, maps) for row in rows}
         return {row: canvas for row, canvas in found.items() if canvas is not None}
 
-    def _best(self, plan: Wanted, row: int, layer: str, maps: torch.Tensor) -> torch.Tensor | None:
-        unit = plan.goals[row]
+    def _best(self, row: int, layer: str, maps: torch.Tensor) -> torch.Tensor | None:
+        plan, unit = self.plan, self.plan.goals[row]
         assert isinstance(unit, Unit)
         assert self.views is not None
         own = maps[:, unit.channel]

@@ -47,7 +47,7 @@ from nn_lens.engine.maximize import Run  # noqa: E402
 SEED = 2026
 UNITS, PAGE = 4, 8
 SNAPSHOTS = (32, 64, 128, 256, 512)
-OUR_STEPS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 224)
+OUR_STEPS = (*range(1, 17), 18, 20, 22, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96, 112)
 CLASSES = 20
 
 
