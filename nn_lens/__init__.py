@@ -21,6 +21,9 @@ _PUBLIC = {
     "maximize": "engine.maximize",
     "maximize_steps": "engine.maximize",
     "restarts": "engine.restarts",
+    "dataset_examples": "engine.examples",
+    "dataset_examples_steps": "engine.examples",
+    "randomized": "engine.randomized",
     "linear_maximizers": "engine.linear",
     "sample_unit": "engine.belief",
     "demo": "networks",
@@ -34,20 +37,27 @@ _MODULES = {
     "objectives": "engine.objectives",
     "parametrizations": "engine.parametrizations",
     "transforms": "engine.transforms",
+    "directions": "engine.directions",
+    "trust": "engine.trust",
 }
 
 if TYPE_CHECKING:
+    from nn_lens.engine import directions as directions
     from nn_lens.engine import objectives as objectives
     from nn_lens.engine import parametrizations as parametrizations
     from nn_lens.engine import transforms as transforms
+    from nn_lens.engine import trust as trust
     from nn_lens.engine.activations import activations as activations
     from nn_lens.engine.belief import sample_unit as sample_unit
+    from nn_lens.engine.examples import dataset_examples as dataset_examples
+    from nn_lens.engine.examples import dataset_examples_steps as dataset_examples_steps
     from nn_lens.engine.filters import filters as filters
     from nn_lens.engine.linear import linear_maximizers as linear_maximizers
     from nn_lens.engine.maximize import maximize as maximize
     from nn_lens.engine.maximize import maximize_steps as maximize_steps
     from nn_lens.engine.network import IMAGENET as IMAGENET
     from nn_lens.engine.network import Network as Network
+    from nn_lens.engine.randomized import randomized as randomized
     from nn_lens.engine.receptive_field import receptive_field as receptive_field
     from nn_lens.engine.restarts import restarts as restarts
     from nn_lens.errors import LensError as LensError

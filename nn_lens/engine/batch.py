@@ -32,7 +32,8 @@ class Batch:
         self.net, self.plan, self.rows = net, plan, np.array(rows)
         self.parametrization, self.transform, self.lively = parametrization, transform, lively
         self.objective = plan.objective(self.rows.tolist())
-        self.drawn = torch.stack([transform.draw(g, steps) for g in generators], 1)
+        drawn = torch.stack([transform.draw(g, steps) for g in generators], 1)
+        self.moves = transform.matrices(drawn, *plan.shape[1:]).to(net.device) if len(plan.shape) == 3 else drawn
         self.ascent = Ascent(free, parametrization.rate, parametrization.sphere, steps)
         self.pictures = torch.zeros(len(rows), *plan.shape, device=net.device)
         self.scores = np.zeros(len(rows), np.float32)
@@ -45,7 +46,7 @@ class Batch:
             pictures = self.parametrization.picture(self.ascent.free, self.plan.shape)
             moved = pictures
             if pictures.ndim == 4 and index is not None:
-                moved = self.transform.apply(pictures, self.drawn[index])
+                moved = self.transform.apply(pictures, self.moves[index])
             with Lively(self.lively) if self.lively else nullcontext():
                 scores = self._value(moved, pictures)
             if scores.requires_grad:

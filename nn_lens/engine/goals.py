@@ -26,7 +26,7 @@ class Wanted:
     """What a goal asks for.
 
     `names` one per picture; `shape` (C,H,W) of the canvas; `centres` the neuron in its middle, by layer; `field`
-    (height, width) of the middle part that the goal sees.
+    (height, width) of the middle part that the goal sees; `whole`: whether that is all of it, wherever it looks.
     `goals` are units and directions of one layer, a picture each, or one objective, which makes all pictures.
     """
 
@@ -35,6 +35,7 @@ class Wanted:
     shape: tuple[int, ...]
     centres: dict[str, tuple[int, int]]
     field: tuple[int, ...]
+    whole: bool
 
     @property
     def single(self) -> Objective | None:
@@ -77,13 +78,14 @@ def wanted(net: Network, goal: Goal, size: int | tuple[int, int] | None) -> Want
         layers = () if any(getattr(g, "place", None) for g in goals) else (goals[0].layer,)
     shape = _canvas(net, layers, size)
     field = _field(net, layers, shape)
+    whole = not layers or any(net[name].receptive_field.whole for name in layers)
     read = dict.fromkeys(goals[0].layers if isinstance(goal, Objective) else (goals[0].layer,))
-    return Wanted(goals, names, shape, central_neurons(net, [name for name in read if name], shape), field)
+    return Wanted(goals, names, shape, central_neurons(net, [name for name in read if name], shape), field, whole)
 
 
 def _check(net: Network, goal: Objective) -> None:
     for unit in goal.units:
-        net.unit(unit) if isinstance(unit, Unit) else _direction(net, unit)
+        net.unit(unit) if isinstance(unit, Unit) else checked_direction(net, unit)
     for name in goal.layers:
         if name:
             net[net.layer_and_token(name)[0]].layout  # noqa: B018  raises for a layer that cannot be shown
@@ -101,7 +103,7 @@ def _units(net: Network, goal: Any) -> list[Unit | Direction]:
     for entry in several:
         if isinstance(entry, Objective):
             raise LensError("A list holds units and directions of one layer; maximize objectives one by one.")
-        found.append(_direction(net, entry) if isinstance(entry, Direction) else net.unit(entry))
+        found.append(checked_direction(net, entry) if isinstance(entry, Direction) else net.unit(entry))
     layers = sorted({g.layer for g in found})
     if len(layers) > 1:
         raise LensError(
@@ -111,7 +113,8 @@ def _units(net: Network, goal: Any) -> list[Unit | Direction]:
     return found
 
 
-def _direction(net: Network, direction: Direction) -> Direction:
+def checked_direction(net: Network, direction: Direction) -> Direction:
+    """`direction`, if it has a number for each channel of its layer."""
     channels = net[direction.layer].layout.channels
     if len(direction.vector) != channels:
         raise LensError(

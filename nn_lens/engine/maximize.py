@@ -199,7 +199,7 @@ class Run:
     def _usual_transform(self) -> Transform:
         plan = self.plan
         still = len(plan.shape) != 3 or (plan.single is not None and plan.single.still)
-        return transforms.NONE if still else transforms.standard(min(plan.shape[1:]))
+        return transforms.NONE if still else transforms.standard(min(plan.shape[1:]), plan.whole)
 
     def _usual_parametrization(self) -> Parametrization:
         """Fourier, whose usual contrast is meant for what the goal sees of the canvas: all else may stay grey."""

@@ -7,6 +7,7 @@ the model into eval mode with frozen weights, and leaves flags, weights and rand
 from __future__ import annotations
 
 import copy
+import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -103,6 +104,7 @@ class Network:
         self.layers = tuple(self._layer(s) for s in seen if s.output_shape is not None)
         self.labels = _labels(model, labels, self.output_shape)
         self.samples: dict[str, Any] = {}
+        self.dataset: Any = None  # what dataset examples are taken from where nobody says
 
     # ---- what it is made of ----
 
@@ -191,14 +193,26 @@ class Network:
         """What output `index` is called."""
         return self.labels[index] if self.labels else f"class {index}"
 
+    def fingerprint(self) -> str:
+        """A text that changes with the weights, the architecture and the normalization."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(f"{self.model}{self!r}".encode())
+        for name, tensor in self.model.state_dict().items():
+            if isinstance(tensor, torch.Tensor):
+                value = tensor.detach().cpu().contiguous()
+                digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+                digest.update(value.flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
     # ---- running it without a trace ----
 
     @contextmanager
     def evaluation(self) -> Iterator[nn.Module]:
         """The model in eval mode with frozen weights, for this thread alone; all as before on the way out."""
         with self._lock:
-            modules = [m for m in self.model.modules() if m.training]
-            weights = [p for p in self.model.parameters() if p.requires_grad]
+            every = list(self.model.modules())
+            modules = [m for m in every if m.training]
+            weights = [p for m in every for p in m._parameters.values() if p is not None and p.requires_grad]
             devices = [self._device] if self._device.type == "cuda" else []
             with torch.random.fork_rng(devices):
                 try:

@@ -53,6 +53,16 @@ class ReceptiveField(Result):
         high = [min(b, n) for b, n in zip(stop, self.input_size, strict=True)]
         return low[0], low[1], high[0], high[1]
 
+    def cut(self, picture: torch.Tensor, place: tuple[int, int], shape: Sequence[int]) -> torch.Tensor:
+        """The (C,h,w) part of a (C,H,W) picture around the box of the neuron at `place`; mirrored beyond the border."""
+        for axis in (0, 1):
+            n, wanted = picture.shape[1 + axis], shape[1 + axis]
+            middle = n / 2 if self.whole else self.offset[axis] + self.stride[axis] * place[axis] + self.size[axis] / 2
+            period = max(1, 2 * n - 2)
+            index = (torch.arange(wanted) + round(middle - wanted / 2)).remainder(period)
+            picture = picture.index_select(1 + axis, torch.where(index >= n, period - index, index))
+        return picture
+
     @property
     def alt_text(self) -> str:
         """What the figure shows."""

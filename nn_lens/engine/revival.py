@@ -52,11 +52,11 @@ class Revival:
         assert self.views is not None
         own = maps[:, unit.channel]
         values, where = own.flatten().topk(min(_PLACES, own.numel()))
-        canvases = []
+        field, canvases = self.net[layer].receptive_field, []
         for value, index in zip(values.tolist(), where.tolist(), strict=True):
             if value > 0:
                 view, place = divmod(index, own[0].numel())
-                canvases.append(self._cut(self.views[view], layer, divmod(place, own.shape[2]), plan.shape))
+                canvases.append(field.cut(self.views[view], divmod(place, own.shape[2]), plan.shape))
         if not canvases:
             return None
         stack = torch.stack(canvases)
@@ -64,23 +64,6 @@ class Revival:
         scores = self.net.outputs(stack, [layer])[layer][:, unit.channel, row_, column]
         best = int(scores.argmax())
         return stack[best] if float(scores[best]) > 0 else None
-
-    def _cut(self, view: torch.Tensor, layer: str, place: tuple[int, int], shape: tuple[int, ...]) -> torch.Tensor:
-        """The part of a view around the box of a neuron, as large as the canvas; mirrored beyond the border."""
-        field, sides = self.net[layer].receptive_field, view.shape[1:]
-        for axis in (0, 1):
-            n, wanted = sides[axis], shape[1 + axis]
-            middle = (
-                n / 2
-                if field.whole
-                else field.offset[axis] + field.stride[axis] * place[axis] + field.size[axis] / 2
-            )  # fmt: skip
-            index = torch.arange(wanted) + round(middle - wanted / 2)
-            period = max(1, 2 * n - 2)
-            index = index.remainder(period)
-            index = torch.where(index >= n, period - index, index)
-            view = view.index_select(1 + axis, index)
-        return view
 
 
 def _views(net: Network, sources: Sequence[Any]) -> list[torch.Tensor]:

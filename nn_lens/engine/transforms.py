@@ -37,25 +37,23 @@ class Transform:
         ranges = torch.tensor([math.radians(self.angle), self.zoom, self.shift, self.shift])
         return u * ranges + torch.tensor([0.0, 1.0, 0.0, 0.0])
 
-    def apply(self, x: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) pictures, each moved as its row of `drawn` (N,4) says; differentiable."""
+    def matrices(self, drawn: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """(..., 2, 3) affine moves of padded pictures of height x width, from (..., 4) drawn numbers."""
+        h, w = height + 2 * self.padding, width + 2 * self.padding
+        angle, zoom, down, right = drawn.unbind(-1)
+        c, s = angle.cos() * zoom, angle.sin() * zoom
+        # Coordinates run from -1 to 1 over both sides: a turn of a non-square picture needs their ratio.
+        rows = [torch.stack([c, -s * h / w, right * 2 / w], -1), torch.stack([s * w / h, c, down * 2 / h], -1)]
+        return torch.stack(rows, -2)
+
+    def apply(self, x: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+        """(N,C,H,W) pictures, each moved by its row of `matrices` (N,2,3); differentiable."""
         if self.padding:
             x = F.pad(x, [self.padding] * 4, mode="reflect" if self.padding < min(x.shape[2:]) else "replicate")
         if self.shift or self.angle or self.zoom:
-            x = self._moved(x, drawn)
+            grid = F.affine_grid(matrices.to(x), list(x.shape), align_corners=False)
+            x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
         return blurred(x, self.blur) if self.blur else x
-
-    def _moved(self, x: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        h, w = x.shape[2:]
-        drawn = drawn.to(x.device)
-        c, s = drawn[:, 0].cos() * drawn[:, 1], drawn[:, 0].sin() * drawn[:, 1]
-        # Coordinates run from -1 to 1 over both sides: a turn of a non-square picture needs their ratio.
-        rows = [
-            torch.stack([c, -s * h / w, drawn[:, 3] * 2 / w], 1),
-            torch.stack([s * w / h, c, drawn[:, 2] * 2 / h], 1),
-        ]
-        grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-        return F.grid_sample(x, grid.to(x.dtype), padding_mode="reflection", align_corners=False)
 
 
 def jitter(pixels: float) -> Transform:
@@ -94,8 +92,15 @@ def compose(transforms: Sequence[Transform]) -> Transform:
     )  # fmt: skip
 
 
-def standard(side: int = 224) -> Transform:
-    """The default: 8 degrees, 8 %, a shift of 4 to 6 pixels, and a blur of .7 pixels."""
+def standard(side: int = 224, whole: bool = False) -> Transform:
+    """The default: 8 degrees, 8 %, a shift of 4 to 6 pixels, and a blur of .7 pixels.
+
+    whole: for goals that look at the whole canvas, such as classes, which have no field that could be shifted off it:
+    12 degrees, 15 % and a shift of a fourteenth of the side. What such a picture shows is then there wherever it
+    stands, and other networks see it more often, too.
+    """
+    if whole:
+        return compose([jitter(max(4.0, side / 14)), rotate(12), scale(0.15), blur(0.7)])
     return compose([jitter(min(6.0, max(side / 16, 4.0))), rotate(8), scale(0.08), blur(0.7)])
 
 

@@ -50,10 +50,13 @@ def _photos() -> Network:
 
 
 def _digits() -> Network:
-    from nn_lens.networks.digits import digit_pictures
+    from torch.utils.data import TensorDataset
+
+    from nn_lens.networks.digits import all_digits, digit_pictures
 
     net = Network(_digits_model(), (1, 8, 8), False, [str(n) for n in range(10)])
     net.samples.update(digit_pictures())
+    net.dataset = TensorDataset(*all_digits())
     return net
 
 

@@ -25,13 +25,17 @@ class DigitsNetwork(nn.Sequential):
         )  # fmt: skip
 
 
-def digits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Train pictures (1437,1,8,8) in [0,1] and labels, test pictures (360,1,8,8) and labels; a fixed split."""
+def all_digits() -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures (1797,1,8,8) in [0,1] and their labels."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    x = torch.from_numpy((data.images / 16).astype(np.float32))[:, None]
-    y = torch.from_numpy(data.target.astype(np.int64))
+    return torch.from_numpy((data.images / 16).astype(np.float32))[:, None], torch.from_numpy(data.target).long()
+
+
+def digits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Train pictures (1437,1,8,8) in [0,1] and labels, test pictures (360,1,8,8) and labels; a fixed split."""
+    x, y = all_digits()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     train, test = order[:1437], order[1437:]
     return x[train], y[train], x[test], y[test]

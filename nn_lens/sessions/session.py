@@ -6,13 +6,11 @@ each job the copy is compared with the model, and refreshed when a weight has mo
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from nn_lens.engine.network import Network
@@ -133,14 +131,7 @@ class Session:
         """A text that changes with the weights, the architecture and the normalization; to be called by jobs alone."""
         net = self.network()
         if self._fingerprint is None or self._fingerprint[0] != self._copy_version:
-            digest = hashlib.blake2b(digest_size=16)
-            digest.update(f"{net.model}{net!r}".encode())
-            for name, tensor in net.model.state_dict().items():
-                if isinstance(tensor, torch.Tensor):
-                    value = tensor.detach().cpu().contiguous()
-                    digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-                    digest.update(value.flatten().view(torch.uint8).numpy().data)
-            self._fingerprint = self._copy_version, digest.hexdigest()
+            self._fingerprint = self._copy_version, net.fingerprint()
         return self._fingerprint[1]
 
     # ---- its end ----

@@ -16,8 +16,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def test_the_blur_is_a_gaussian():
     x = np.random.default_rng(0).random((2, 3, 13, 18)).astype(np.float32)
-    drawn = torch.tensor([[0.0, 1.0, 0.0, 0.0]] * 2)
-    found = nl.transforms.blur(0.7).apply(torch.from_numpy(x), drawn).numpy()
+    found = nl.transforms.blur(0.7).apply(torch.from_numpy(x), torch.eye(2, 3).expand(2, 2, 3)).numpy()
     expected = ndimage.gaussian_filter(x.astype(np.float64), (0, 0, 0.7, 0.7), mode="nearest", radius=(0, 0, 2, 2))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -32,9 +31,19 @@ def test_blurs_and_moves_add_up():
 
 def test_a_shift_moves_by_whole_pixels():
     x = torch.rand(1, 1, 9, 12, generator=generator())
-    moved = nl.transforms.jitter(3).apply(x, torch.tensor([[0.0, 1.0, 2.0, -3.0]]))
+    jitter = nl.transforms.jitter(3)
+    moved = jitter.apply(x, jitter.matrices(torch.tensor([[0.0, 1.0, 2.0, -3.0]]), 9, 12))
     # Row r shows what was at r + 2, column c what was at c - 3.
     torch.testing.assert_close(moved[:, :, :7, 3:], x[:, :, 2:, :9], atol=1e-5, rtol=0)
+
+
+def test_a_quarter_turn_of_an_oblong_picture():
+    x = torch.zeros(1, 1, 9, 13)
+    x[0, 0, 4, 8] = 1  # two to the right of the middle
+    turn = nl.transforms.rotate(90)
+    moved = turn.apply(x, turn.matrices(torch.tensor([[np.pi / 2, 1.0, 0.0, 0.0]]), 9, 13))
+    assert divmod(int(moved.argmax()), 13) == (2, 6)
+    assert moved.max() == pytest.approx(1, abs=1e-4)
 
 
 def test_draws_cover_their_ranges_evenly():

@@ -1,0 +1,122 @@
+"""Per unit, the highest and lowest values of a stream of pictures, where they were, and a uniform sample of all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nn_lens.errors import LensError
+
+NONE = 2**62  # an index that no picture has
+_SAMPLE_BYTES = 64 << 20  # of the values that quantiles and histograms are made of
+
+
+class Side:
+    """The `k` highest values of each of some units, highest first, ties by index; `sign` -1 for the lowest.
+
+    `values`, `indices`, `rows`, `columns` (units, k); indices are `NONE` where there were fewer pictures.
+    """
+
+    def __init__(self, units: int, k: int, sign: int) -> None:
+        self.k, self.sign = k, sign
+        self.values = torch.full((units, k), -sign * torch.inf)
+        self.indices = torch.full((units, k), NONE)
+        self.rows = torch.zeros(units, k, dtype=torch.long)
+        self.columns = torch.zeros(units, k, dtype=torch.long)
+
+    def add(self, values: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Takes (N, units) values; (unit, slot, row of `values`) of those that are new among the `k`."""
+        keys = torch.where(values.isnan(), -self.sign * torch.inf, values).T
+        numbers = torch.where(values.isnan(), NONE, indices[:, None]).T
+        keys, numbers = torch.cat([self.values, keys], 1), torch.cat([self.indices, numbers], 1)
+        order = numbers.argsort(dim=1, stable=True)
+        highest = keys.gather(1, order).argsort(dim=1, descending=self.sign > 0, stable=True)[:, : self.k]
+        order = order.gather(1, highest)
+        self.values, self.indices = keys.gather(1, order), numbers.gather(1, order)
+        old = order.clamp(max=self.k - 1)
+        self.rows, self.columns = self.rows.gather(1, old), self.columns.gather(1, old)
+        units, slots = torch.nonzero((order >= self.k) & (self.indices != NONE), as_tuple=True)
+        return units, slots, order[units, slots] - self.k
+
+    def state(self, name: str) -> dict[str, np.ndarray]:
+        """All there is, for a file."""
+        return {f"{name}_{key}": getattr(self, key).numpy() for key in ("values", "indices", "rows", "columns")}
+
+    def load(self, name: str, data: Mapping[str, np.ndarray]) -> None:
+        """What `state` gave."""
+        for key in ("values", "indices", "rows", "columns"):
+            setattr(self, key, torch.from_numpy(data[f"{name}_{key}"]))
+
+
+class Extremes:
+    """Both sides of a stream, and its sample: memory is that of `k` and of the sample, however long it is.
+
+    `count` pictures so far; `sample` (most, units) of their values, of pictures `sampled`, all of them up to `most`.
+    """
+
+    def __init__(self, units: int, k: int, seed: int) -> None:
+        self.top, self.bottom = Side(units, k, 1), Side(units, k, -1)
+        self.most = int(min(65536, max(1024, _SAMPLE_BYTES // (4 * max(1, units)))))
+        self.count = self.read = 0
+        self.sample = torch.empty(0, units)
+        self.sampled = torch.empty(0, dtype=torch.long)
+        self._random = np.random.default_rng(seed)
+
+    def add(self, values: torch.Tensor, indices: Sequence[int]) -> list[tuple[Side, Any]]:
+        """Takes (N, units) values of N pictures; per side what is new, as `Side.add` gives it."""
+        numbers = torch.tensor(indices)
+        self._sample(values, numbers)
+        self.count += len(values)
+        return [(side, side.add(values, numbers)) for side in (self.top, self.bottom)]
+
+    def indices(self) -> set[int]:
+        """Pictures that stand on a side."""
+        return set(torch.cat([self.top.indices, self.bottom.indices]).unique().tolist()) - {NONE}
+
+    def save(self, file: Path, question: Mapping[str, Any]) -> None:
+        """Writes all to a file, under what was asked."""
+        data = {
+            "question": np.array(json.dumps(question)), "count": np.array([self.count, self.read]),
+            "random": np.array(json.dumps(self._random.bit_generator.state)),
+            "sample": self.sample.numpy(), "sampled": self.sampled.numpy(),
+            **self.top.state("top"), **self.bottom.state("bottom"),
+        }  # fmt: skip
+        part = file.with_name(file.name + ".part")
+        with part.open("wb") as stream:
+            np.savez(stream, **data)  # type: ignore[arg-type]
+        part.replace(file)
+
+    def load(self, file: Path, question: Mapping[str, Any]) -> None:
+        """Goes on from a file.
+
+        Raises:
+            LensError: the file answers another question, or is none of ours.
+        """
+        try:
+            data = np.load(file)
+            asked = json.loads(str(data["question"]))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise LensError(f"{file.name!r} is not a kept pass of dataset examples ({error}); name another.") from None
+        other = [key for key in question if asked.get(key) != question[key]]
+        if other:
+            raise LensError(f"{file.name!r} was kept for other {' and '.join(other)}; name another file, or delete it.")
+        self.count, self.read = (int(n) for n in data["count"])
+        self._random.bit_generator.state = json.loads(str(data["random"]))
+        self.sample, self.sampled = torch.from_numpy(data["sample"]), torch.from_numpy(data["sampled"])
+        self.top.load("top", data)
+        self.bottom.load("bottom", data)
+
+    def _sample(self, values: torch.Tensor, indices: torch.Tensor) -> None:
+        """Keeps every value while there is room; then each with the same chance (Vitter, 1985, algorithm R)."""
+        room = self.most - len(self.sample)
+        self.sample = torch.cat([self.sample, values[:room]]) if room else self.sample
+        self.sampled = torch.cat([self.sampled, indices[:room]]) if room else self.sampled
+        for i in range(room, len(values)):
+            place = int(self._random.integers(self.count + i + 1))
+            if place < self.most:
+                self.sample[place], self.sampled[place] = values[i], indices[i]
