@@ -23,6 +23,12 @@ _PUBLIC = {
     "restarts": "engine.restarts",
     "dataset_examples": "engine.examples",
     "dataset_examples_steps": "engine.examples",
+    "attribute": "engine.attribution",
+    "attribute_all": "engine.attribution",
+    "occlusion_steps": "engine.attribution",
+    "ablate": "engine.ablation",
+    "incoming": "engine.incoming",
+    "embedding": "engine.embedding",
     "randomized": "engine.randomized",
     "linear_maximizers": "engine.linear",
     "sample_unit": "engine.belief",
@@ -32,6 +38,8 @@ _PUBLIC = {
     "FiltersView": "widgets.filters",
     "MaximizationView": "widgets.maximization",
     "ActivationsView": "widgets.activations",
+    "ExamplesView": "widgets.examples",
+    "AttributionView": "widgets.attribution",
 }
 _MODULES = {
     "objectives": "engine.objectives",
@@ -47,11 +55,17 @@ if TYPE_CHECKING:
     from nn_lens.engine import parametrizations as parametrizations
     from nn_lens.engine import transforms as transforms
     from nn_lens.engine import trust as trust
+    from nn_lens.engine.ablation import ablate as ablate
     from nn_lens.engine.activations import activations as activations
+    from nn_lens.engine.attribution import attribute as attribute
+    from nn_lens.engine.attribution import attribute_all as attribute_all
+    from nn_lens.engine.attribution import occlusion_steps as occlusion_steps
     from nn_lens.engine.belief import sample_unit as sample_unit
+    from nn_lens.engine.embedding import embedding as embedding
     from nn_lens.engine.examples import dataset_examples as dataset_examples
     from nn_lens.engine.examples import dataset_examples_steps as dataset_examples_steps
     from nn_lens.engine.filters import filters as filters
+    from nn_lens.engine.incoming import incoming as incoming
     from nn_lens.engine.linear import linear_maximizers as linear_maximizers
     from nn_lens.engine.maximize import maximize as maximize
     from nn_lens.engine.maximize import maximize_steps as maximize_steps
@@ -66,6 +80,8 @@ if TYPE_CHECKING:
     from nn_lens.units import Direction as Direction
     from nn_lens.units import Unit as Unit
     from nn_lens.widgets.activations import ActivationsView as ActivationsView
+    from nn_lens.widgets.attribution import AttributionView as AttributionView
+    from nn_lens.widgets.examples import ExamplesView as ExamplesView
     from nn_lens.widgets.filters import FiltersView as FiltersView
     from nn_lens.widgets.lens import Lens as Lens
     from nn_lens.widgets.maximization import MaximizationView as MaximizationView

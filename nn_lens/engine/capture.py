@@ -1,4 +1,4 @@
-"""Reading the outputs of layers; the only file that registers a hook.
+"""Reading and changing the outputs of layers; the only file that registers a hook.
 
 The forward pass stops as soon as the last wanted layer has answered. A module that is called more
 than once answers with its first call, as the order of the layer table says.
@@ -6,7 +6,7 @@ than once answers with its first call, as the order of the layer table says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ def outputs(model: nn.Module, x: torch.Tensor, names: Sequence[str]) -> dict[str
     in-place rectifier would overwrite it. Names that were not reached are missing;
     the name "" stands for the model's own answer.
     """
-    modules = dict(model.named_modules())
+    modules = {name: model.get_submodule(name) for name in names}
     found: dict[str, torch.Tensor] = {}
     wanted = set(names)
 
@@ -85,9 +85,54 @@ def first_tensor(answer: Any) -> torch.Tensor | None:
     return answer if isinstance(answer, torch.Tensor) else None
 
 
+def follow(model: nn.Module, x: torch.Tensor, until: str, answered: Callable[[str, torch.Tensor], None]) -> None:
+    """Calls `answered(name, output)` with each module's first tensor, in order, until the layer `until` has answered."""
+    seen: set[str] = set()
+
+    def remember(name: str, _module: nn.Module, output: Any) -> None:
+        if name in seen or not isinstance(output, torch.Tensor):
+            return
+        seen.add(name)
+        answered(name, output)
+        if name == until:
+            raise _Enough
+
+    with _hooks([(name, module) for name, module in model.named_modules() if name], remember):
+        try:
+            model(x)
+        except _Enough:
+            pass
+
+
 @contextmanager
-def _hooks(modules: list[tuple[str, nn.Module]], answered: Callable[[str, nn.Module, Any], None]) -> Iterator[None]:
-    """Calls `answered(name, module, output)` after each named module, until the block is left."""
+def changed(model: nn.Module, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[set[str]]:
+    """For one forward pass inside the block, the named modules answer with what their functions make of their output.
+
+    Functions return another tensor than they get. As everywhere, a module that is called more than once is meant by
+    its first call: only that one is changed. Yields the names that have answered so far.
+    """
+    done: set[str] = set()
+
+    def answered(name: str, module: nn.Module, output: Any) -> torch.Tensor | None:
+        if name in done or not isinstance(output, torch.Tensor):
+            return None
+        done.add(name)
+        new = changes[name](output)
+        if not getattr(module, "inplace", False):
+            return new
+        # It has written on what it read, and a model may go on with that rather than with its answer.
+        return output.copy_(new)
+
+    with _hooks([(name, model.get_submodule(name)) for name in changes], answered):
+        yield done
+
+
+@contextmanager
+def _hooks(modules: list[tuple[str, nn.Module]], answered: Callable[[str, nn.Module, Any], Any]) -> Iterator[None]:
+    """Calls `answered(name, module, output)` after each named module, until the block is left.
+
+    What it returns, unless None, replaces the output.
+    """
     handles = []
     try:
         for name, module in modules:

@@ -72,6 +72,13 @@ class Source:
         items: Any = self.items
         return self._read(items[index])[0]
 
+    def target(self, index: int) -> int | None:
+        """The target of one picture, None where the source has none, or cannot be asked."""
+        if self.one_by_one:
+            return None
+        items: Any = self.items
+        return self._read(items[index])[1]
+
     def batches(self, size: int = 32, skip: int = 0) -> Iterator[Batch]:
         """All pictures in batches, after the first `skip`.
 
@@ -106,8 +113,9 @@ class Source:
         if isinstance(source, Mapping):
             return list(source.values())
         if isinstance(source, (Dataset, DataLoader, Crops, torch.Tensor, np.ndarray)):
-            single = isinstance(source, (torch.Tensor, np.ndarray)) and source.ndim == len(self.net.input_shape)
-            return source[None] if single else source
+            if isinstance(source, (torch.Tensor, np.ndarray)) and source.ndim == len(self.net.input_shape):
+                return source[None]
+            return source
         if isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray)):
             return source
         if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
@@ -123,7 +131,8 @@ class Source:
         if self.one_by_one:
             numbered: Any = enumerate(self.items if self.loader is None else _unbatched(self.loader))
         else:
-            numbered = ((i, self.items[i]) for i in range(len(self.items)))
+            items: Any = self.items
+            numbered = ((i, items[i]) for i in range(len(items)))
         chunk: list[tuple[int, Any]] = []
         for pair in numbered:
             chunk.append(pair)

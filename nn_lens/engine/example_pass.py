@@ -93,9 +93,16 @@ class Pass(Extremes):
             mine = position[columns] >= 0
             if not mine.any():
                 continue
-            width = maps[name].shape[3]
-            where = maps[name][rows[mine], position[columns[mine]]].flatten(1).nan_to_num(-torch.inf).argmax(1)
-            side.rows[columns[mine], slots[mine]] = where // width
-            side.columns[columns[mine], slots[mine]] = where % width
+            where = strongest(maps[name][rows[mine], position[columns[mine]]])
+            side.rows[columns[mine], slots[mine]], side.columns[columns[mine], slots[mine]] = where
         for column, (row, col) in self._places.items():
             side.rows[column], side.columns[column] = row, col
+
+
+def strongest(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N,) rows and columns where (N,h,w) maps are highest; the middle of maps that are the same everywhere."""
+    n, height, width = maps.shape
+    flat = maps.reshape(n, -1).nan_to_num(-torch.inf)
+    middle = (height // 2) * width + width // 2
+    where = torch.where(flat.amax(1) > flat.amin(1), flat.argmax(1), middle)
+    return where // width, where % width

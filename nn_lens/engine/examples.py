@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from nn_lens.engine.datasets import Source, source_of
-from nn_lens.engine.example_pass import Pass, Score
+from nn_lens.engine.example_pass import Pass, Score, strongest
 from nn_lens.engine.extremes import NONE, Side
 from nn_lens.engine.goals import checked_direction
 from nn_lens.engine.images import rgb
@@ -226,7 +226,8 @@ class DatasetExamples(Result):
             vector = torch.tensor(unit.vector) if isinstance(unit, Direction) else None
             own = maps[:, unit.channel] if isinstance(unit, Unit) else torch.einsum("nchw,c->nhw", maps.cpu(), vector)
         fixed = unit.place if isinstance(unit, Unit) else None
-        places = [fixed or divmod(int(m.argmax()), m.shape[1]) for m in own]
+        rows, columns = (x.tolist() for x in strongest(own))
+        places = [fixed or place for place in zip(rows, columns, strict=True)]
         return [self._example(column, i, v, p) for (i, v), p in zip(picks, places, strict=True)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -88,3 +89,13 @@ def encoded(image: np.ndarray, lossless: bool = True) -> bytes:
     else:
         picture.save(file, "JPEG", quality=85)
     return file.getvalue()
+
+
+def padded(tiles: Sequence[np.ndarray], level: int = 128) -> np.ndarray:
+    """(N,h,w,3) uint8 of (h,w,3) tiles of several sizes, each in the middle of the largest, on grey."""
+    height, width = (max(t.shape[axis] for t in tiles) for axis in (0, 1))
+    found = np.full((len(tiles), height, width, 3), level, np.uint8)
+    for tile, own in zip(found, tiles, strict=True):
+        top, left = (height - own.shape[0]) // 2, (width - own.shape[1]) // 2
+        tile[top : top + own.shape[0], left : left + own.shape[1]] = own
+    return found

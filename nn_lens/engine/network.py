@@ -169,6 +169,8 @@ class Network:
         if self._mean_std is not None:
             mean, std = self._mean_std
             x = (x - mean.to(x.device)) / std.to(x.device)
+        else:
+            x = x.clone()  # a model may write on its input, which is the caller's
         return x.to(self._device, self._dtype)
 
     def scores(self, picture: Any) -> np.ndarray:

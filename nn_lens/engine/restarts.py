@@ -61,16 +61,25 @@ def restarts(net: Network, unit: Unit | str, n: int = 9, *, steps: int | None = 
         LensError: n below 2, or a network of vectors.
         UnknownUnit: a unit that the network does not have.
     """
+    run = begun(net, unit, n, steps)
+    for _ in run.steps():
+        pass
+    return judged(as_network(net), run.plan.goals[0], run)  # type: ignore[arg-type]
+
+
+def begun(net: Network, unit: Unit | str, n: int, steps: int | None = None) -> Run:
+    """The run of all starts at once, whose steps are still to be taken."""
     net = as_network(net)
     if not isinstance(n, int) or n < 2:
         raise LensError(f"n is a whole number of starts, 2 or more, got {n!r}.")
     if len(net.input_shape) != 3:
         raise LensError("restarts compares pictures; this network reads vectors.")
-    unit = net.unit(unit)
-    run = Run(net, [unit] * n, steps, range(n), exact=False)
-    for _ in run.steps():
-        pass
-    found = run.result()
+    return Run(net, [net.unit(unit)] * n, steps, range(n), exact=False)
+
+
+def judged(net: Network, unit: Unit, run: Run) -> Restarts:
+    """How far the starts of a run agree that has taken its steps."""
+    found, n = run.result(), len(run.plan.names)
     row, column = unit.place or run.plan.centres[unit.layer]
     with net.evaluation(), torch.no_grad():
         maps = net.outputs(torch.from_numpy(found.images), [unit.layer])[unit.layer]

@@ -19,6 +19,7 @@ from nn_lens.engine.images import rgb
 from nn_lens.engine.maximize import Maximized, maximize
 from nn_lens.engine.network import Network, as_network
 from nn_lens.engine.randomized import randomized as randomized_copy
+from nn_lens.engine.restarts import Restarts, restarts
 from nn_lens.engine.results import Result, tile_figure
 from nn_lens.engine.transforms import Transform, blurred
 from nn_lens.errors import LensError
@@ -27,6 +28,7 @@ from nn_lens.units import Unit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+STARTS = 9  # of `agreement`
 _NATURAL = 8  # pictures of each kind that a path is compared with
 _RARELY, _ALWAYS = 0.01, 0.99
 
@@ -252,6 +254,25 @@ def liveliness(net: Network, unit: Unit | str, *, examples: DatasetExamples | No
     else:
         text = f"{unit} is active for {value:.1%} {of}."
     return Badge(value, "liveliness", text, not _RARELY <= value <= _ALWAYS)
+
+
+def agreement(net: Network, unit: Unit | str, *, starts: Restarts | None = None) -> Badge:
+    """How far random starts agree on what the unit looks for, 0 to 1; see `nl.restarts`.
+
+    starts: of `nl.restarts`; None: 9 are made here. Reference: Erhan et al., 2009, section 4.
+    """
+    net = as_network(net)
+    unit = net.unit(unit)
+    found = starts or restarts(net, unit, STARTS)
+    value = found.agreement
+    text = (
+        f"{len(found.images)} random starts lead to pictures that the layer answers to alike by {value:.2f}, where 1 is in "
+        f"the same mixture of features; their pixels agree by {found.picture_agreement:.2f}, and their activations "
+        f"spread by {found.spread:.0%}."
+    )
+    if value < 0.5:
+        text += " One picture is not all that drives this unit: look at several."
+    return Badge(value, "agreement", text, value < 0.5)
 
 
 # ---- helpers ----

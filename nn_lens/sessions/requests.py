@@ -12,7 +12,7 @@ import numpy as np
 from nn_lens.engine import images
 from nn_lens.engine.activations import several_activations
 from nn_lens.engine.filters import filters
-from nn_lens.engine.maximize import Run
+from nn_lens.engine.maximize import Maximized, Run
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 
@@ -102,7 +102,7 @@ def layer_filters(session: Session, layer: str, unit: int = 0) -> Iterator[Stack
 def page(session: Session, units: list[Unit], seed: int = 0) -> Iterator[Page]:
     """The maximizing images of `units`, as they become sharper; those that are kept are there at once."""
     net, version = session.network(), session.version
-    keys = [f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {unit} seed {seed}" for unit in units]
+    keys = [_key(session, unit, seed) for unit in units]
     found = [session.cache.get(key) for key in keys]
     missing = [i for i, entry in enumerate(found) if entry is None]
     if not missing:
@@ -118,6 +118,19 @@ def page(session: Session, units: list[Unit], seed: int = 0) -> Iterator[Page]:
         entry = found[i] = _entry(result.images[n], result.activations[n], result.steps, result.notes[n])
         session.cache.put(keys[i], entry, keep=True)
     yield _page(units, found, True, version)
+
+
+def maximized(session: Session, unit: Unit, seed: int = 0) -> Iterator[Maximized | None]:
+    """The maximizing image of one unit, kept or made; None while it is being made."""
+    for found in page(session, [unit], seed):
+        if not found.finished:
+            yield None
+    no_history = np.zeros((0, 1), np.float32)
+    yield Maximized((str(unit),), found.images, found.activations, no_history, found.step, 0.0, found.notes)
+
+
+def _key(session: Session, unit: Unit, seed: int) -> str:
+    return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {unit} seed {seed}"
 
 
 def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[str, np.ndarray]:

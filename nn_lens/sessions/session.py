@@ -37,6 +37,8 @@ class Session:
         self.dataset = dataset
         folder = default_folder() if cache is None or cache is True else Path(cache) if cache else None
         self.cache = Cache(folder)
+        self.kept: dict[Any, Any] = {}
+        """What jobs leave for one another, such as a pass over the dataset; used on the worker's thread alone."""
         self.note = ""
         """Why the session works on the model itself; "" while it has a copy of its own."""
         self._copy: Network | None = None
@@ -154,6 +156,7 @@ class Session:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=10)
         self._copy, self._fingerprint = None, None
+        self.kept.clear()
 
     def __repr__(self) -> str:
         return f"Session({self.net!r})"

@@ -1,4 +1,4 @@
-"""The panel of linked views: picture, filters, maximizing images and activation maps of one network."""
+"""The panel of linked views: picture, filters, maximizing images, activation maps and evidence of one network."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from nn_lens.widgets.panel import Panel
 
 
 class Lens(Panel):
-    """The panel of linked views: picture, filters, maximizing images and activation maps of one network.
+    """The panel of linked views: picture, filters, maximizing images, activation maps and evidence of one network.
 
     Args:
         net: a Network, a model, or a Session that several panels share.
         unit: the Unit, or its text, to begin with.
         picture: any that `nl.activations` takes; default a sample picture.
+        dataset: pictures for the evidence, as `nl.dataset_examples` takes them; default the network's own.
 
     Raises:
         LensError: the model cannot be run, or has no such unit; the picture is none.
@@ -22,4 +23,7 @@ class Lens(Panel):
         "filters",
         "maximization",
         "activations",
+        "examples",
+        "attribution",
+        "ablation",
     )

@@ -22,17 +22,19 @@ from nn_lens.engine.filters import filter_shape
 from nn_lens.engine.network import Network
 from nn_lens.engine.pictures import display_picture, open_image
 from nn_lens.engine.samples import sample_pictures
+from nn_lens.engine.trust import Badge
 from nn_lens.errors import LensError
-from nn_lens.sessions import requests
+from nn_lens.sessions import evidence, requests
 from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
-from nn_lens.widgets import cells
+from nn_lens.widgets import cells, messages
 from nn_lens.widgets.frames import Frames, Message
 from nn_lens.widgets.traits import LayerTrait, PictureTrait, UnitTrait
 from nn_lens.widgets.uploads import Uploads
 
 BUNDLE = Path(__file__).parent.parent / "static" / "nn-lens.js"
+EVIDENCE = frozenset(("examples", "attribution", "ablation"))  # the views that "evidence" shows together
 PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
 
 _picture_numbers = itertools.count(1)
@@ -92,7 +94,7 @@ class Panel(anywidget.AnyWidget):
         self._frames = Frames(self._post)
         self._uploads = Uploads()
         self._jobs: dict[str, Job] = {}
-        self._following = False
+        self._told = 0, 0
         samples = network.samples or sample_pictures(network.input_shape)
         first = network.unit(unit) if unit is not None else Unit(layers[0].name, 0)
         self._sources = dict(samples)
@@ -150,8 +152,9 @@ class Panel(anywidget.AnyWidget):
     @traitlets.validate("view")
     def _check_view(self, proposal: Any) -> str:
         value: str = proposal.value
-        if value not in ("", "all", *self.VIEWS):
-            raise LensError(f"There is no view {value!r}; there are {', '.join(('all', *self.VIEWS))}.")
+        there = ("all", *(["evidence"] if EVIDENCE.intersection(self.VIEWS) else []), *self.VIEWS)
+        if value not in ("", *there):
+            raise LensError(f"There is no view {value!r}; there are {', '.join(there)}.")
         return value
 
     # ---- the conversation ----
@@ -192,11 +195,28 @@ class Panel(anywidget.AnyWidget):
                 self._ask(what, number, lambda s: requests.scores(s, picture), self._scores)
         elif what == "filters":
             self._ask(what, number, lambda s: requests.layer_filters(s, layer, channel), self._stack)
+        elif what == "examples":
+            unit = Unit(layer, channel)
+            self._ask(what, number, lambda s: evidence.examples(s, unit), self._spectrum, urgency=2)
+        elif what == "trust":
+            unit = Unit(layer, channel)
+            self._ask(what, number, lambda s: evidence.badges(s, unit), self._badges, urgency=2)
+        elif what in ("attribution", "ablation"):
+            self._want_of_picture(what, number, content)
         elif what == "page":
             units = [Unit(layer, int(c)) for c in content["channels"]]
             self._ask(what, number, lambda s: requests.page(s, units), self._page, urgency=1)
         else:
             raise LensError(f"The panel asked for {what!r}, which this version does not know; reload the page.")
+
+    def _want_of_picture(self, what: str, number: int, content: dict[str, Any]) -> None:
+        picture, unit = self.picture, Unit(content["layer"], int(content["channel"]))
+        if what == "attribution":
+            target = unit if content["target"] is None else int(content["target"])
+            self._ask(what, number, lambda s: evidence.attributions(s, picture, target), self._attribution, urgency=2)
+        else:
+            scale = float(content["scale"])
+            self._ask(what, number, lambda s: evidence.ablations(s, picture, unit, scale), self._ablation)
 
     def _ask(
         self, what: str, number: int, work: Callable[[Session], Any], show: Callable[[int, Any], None], urgency: int = 0
@@ -253,6 +273,20 @@ class Panel(anywidget.AnyWidget):
             self._post(*make())
         elif page.preview:
             self._frames.offer(make)
+
+    def _spectrum(self, number: int, found: evidence.Spectrum) -> None:
+        self._post(*messages.spectrum(number, found))
+
+    def _badges(self, number: int, found: tuple[Badge, ...]) -> None:
+        if self._told != (number, len(found)):
+            self._told = number, len(found)
+            self._post({"type": "trust", "id": number, "badges": [messages.badge(b) for b in found]}, [])
+
+    def _attribution(self, number: int, found: tuple[str, Any]) -> None:
+        self._post(*messages.attribution(number, *found))
+
+    def _ablation(self, number: int, found: tuple[Any, Any]) -> None:
+        self._post(messages.ablation(number, *found), [])
 
     # ---- its end ----
 

@@ -243,3 +243,18 @@ def test_squeezenet_knows_the_cat(material):
     assert label == "class 285"
     assert probability == pytest.approx(0.686, abs=0.002)
     assert net.predict(material / "images" / "chelsea.png", k=1)[0][0] == "class 285"
+
+
+def test_a_model_that_writes_on_its_input_leaves_the_callers_alone():
+    net = nl.Network(nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(12, 3)), (1, 3, 4), False)
+    picture = np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 3, 4)
+
+    class Negative(nn.Module):
+        def forward(self, x):
+            return x.sub_(5).flatten(1)
+
+    for model in (net.model, Negative()):
+        net = nl.Network(model, (1, 3, 4), False)
+        before = picture.copy()
+        net.scores(picture)
+        np.testing.assert_array_equal(picture, before)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import traitlets
+from conversation import Conversation
 from models import Failing, small
 from PIL import Image
 
@@ -20,45 +21,6 @@ import nn_lens as nl
 from nn_lens.engine import images
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
-
-
-class Conversation:
-    """A panel, and the messages that it would send to the browser."""
-
-    def __init__(self, panel):
-        self.panel, self.sent, self.ids = panel, [], 0
-        self.arrived = threading.Condition()
-        panel._post = self.post
-        panel._frames._send = self.post
-
-    def post(self, content, buffers):
-        with self.arrived:
-            self.sent.append((content, buffers))
-            self.arrived.notify_all()
-
-    def tell(self, content, *buffers):
-        self.panel._receive(self.panel, content, list(buffers))
-
-    def want(self, what, **content):
-        self.ids += 1
-        if what in ("maps", "scores"):
-            content.setdefault("picture", self.panel._picture["key"])
-        self.tell({"type": "want", "what": what, "id": self.ids, **content})
-        return self.ids
-
-    def until_end(self, number, timeout=20):
-        """All messages about a question, once it has ended."""
-        ends = ("done", "cancelled", "error")
-
-        def own():
-            return [m for m in self.sent if m[0].get("id") == number]
-
-        with self.arrived:
-            assert self.arrived.wait_for(lambda: any(c["type"] in ends for c, _ in own()), timeout), "no end came"
-            return own()
-
-    def ask(self, what, **content):
-        return self.until_end(self.want(what, **content))
 
 
 @pytest.fixture

@@ -68,10 +68,57 @@ export interface Page {
   sheet: ImageBitmap;
 }
 
+/** A number about a maximizing image that explains itself; null is not to be had. */
+export interface Badge {
+  name: string;
+  value: number | null;
+  text: string;
+  warning: boolean;
+}
+
+/** Real pictures from the one that moves a unit least to the one that moves it most, side by side in one bitmap. */
+export interface Spectrum {
+  layer: string;
+  channel: number;
+  count: number;
+  total: number | null;
+  skipped: number;
+  finished: boolean;
+  tiles: number;
+  activations: number[];
+  liveliness: Badge;
+  weights: number;
+  sheet: ImageBitmap | null;
+  /** The values below which 0 to 100 percent of the pictures lie. */
+  quantiles: Float32Array;
+  counts: Float32Array;
+  edges: Float32Array;
+}
+
+/** What in the picture speaks for a target, by one method: its map and that of shuffled weights, or why there is none. */
+export interface Attribution {
+  method: string;
+  reason?: string;
+  target: string;
+  alt: string;
+  tiles: number;
+  similarity: number | null;
+  error: number | null;
+  sheet: ImageBitmap | null;
+}
+
+/** The classes whose scores move most when the unit's answers are scaled, and what becomes of the accuracy. */
+export interface Ablation {
+  scale: number;
+  alt: string;
+  rows: { label: string; before: number; after: number; control: number | null }[];
+  accuracy?: { count: number; change: number; control: number | null; worst: string; worstChange: number };
+}
+
 export type Score = [label: string, probability: number];
 
 /** The kinds of things that the browser asks for; one question of each kind is open at a time. */
-export type What = "maps" | "filters" | "scores" | "page";
+export type What = "maps" | "filters" | "scores" | "page" | "examples" | "trust" | "attribution" | "ablation";
 
 export function bytes(view: DataView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);

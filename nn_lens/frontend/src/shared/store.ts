@@ -5,6 +5,9 @@
  */
 import type { AnyModel } from "@anywidget/types";
 import {
+  type Ablation,
+  type Attribution,
+  type Badge,
   bytes,
   floats,
   type Layer,
@@ -14,6 +17,7 @@ import {
   type Sample,
   type Score,
   type Selection,
+  type Spectrum,
   type Stack,
   type What,
 } from "./protocol";
@@ -25,6 +29,8 @@ const REST = 60;
 /** Bytes of stacks kept in the browser; the longest unused go first. */
 const KEPT_BYTES = 192 << 20;
 const CHUNK = 512 << 10;
+/** Views that the "evidence" view shows together, beside the picture. */
+export const EVIDENCE = ["examples", "attribution", "ablation"];
 
 interface Open {
   id: number;
@@ -50,6 +56,18 @@ export class Store {
   private stacks = new Map<string, Stack>();
   private pages = new Map<string, Page>();
   private scoresOf = new Map<string, Score[]>();
+  private spectra = new Map<string, Spectrum>();
+  private badgesOf = new Map<string, Badge[]>();
+  private attributionsOf = new Map<string, Attribution[]>();
+  private ablations = new Map<string, Ablation>();
+  /** Kinds and keys whose questions have been answered to the end. */
+  private complete = new Set<string>();
+  /** The rank of the class that evidence is asked for, null for the selected unit. */
+  private target: number | null = 0;
+  /** What the selected unit's answers are multiplied with. */
+  private factor = 0;
+  /** The unit whose maximizing image is to be judged. */
+  private judged = "";
   private open = new Map<What, Open>();
   private failures = new Map<string, string>();
   private listeners = new Set<() => void>();
@@ -89,6 +107,7 @@ export class Store {
     cancelAnimationFrame(this.frame);
     clearTimeout(this.restTimer);
     for (const page of this.pages.values()) page.sheet.close();
+    for (const spectrum of this.spectra.values()) spectrum.sheet?.close();
     this.listeners.clear();
   }
 
@@ -116,7 +135,9 @@ export class Store {
   }
 
   shows(view: string): boolean {
-    return this.views.includes(view) && (this.view === "all" || this.view === view);
+    if (!this.views.includes(view) || this.views.length === 1) return this.views.includes(view);
+    if (this.view === "evidence") return view === "picture" || EVIDENCE.includes(view);
+    return this.view === view || (this.view === "all" && !EVIDENCE.includes(view));
   }
 
   /** Selects a unit; a channel beyond the layer's last becomes the last. */
@@ -147,6 +168,67 @@ export class Store {
 
   scores(): Score[] | undefined {
     return this.scoresOf.get(this.key("scores"));
+  }
+
+  spectrum(): Spectrum | undefined {
+    return this.spectra.get(this.key("examples"));
+  }
+
+  badges(): Badge[] | undefined {
+    return this.badgesOf.get(this.key("trust"));
+  }
+
+  /** Whether the selected unit's maximizing image is being judged. */
+  get judging(): boolean {
+    return this.open.get("trust")?.key === this.key("trust");
+  }
+
+  attributions(): Attribution[] {
+    return this.attributionsOf.get(this.key("attribution")) ?? [];
+  }
+
+  get attributionTarget(): number | null {
+    return this.target;
+  }
+
+  set attributionTarget(rank: number | null) {
+    this.target = rank;
+    this.changed();
+  }
+
+  ablation(): Ablation | undefined {
+    return this.ablations.get(this.key("ablation"));
+  }
+
+  get scale(): number {
+    return this.factor;
+  }
+
+  set scale(factor: number) {
+    this.factor = factor;
+    this.changed();
+  }
+
+  judge(): void {
+    this.judged = this.key("trust");
+    this.changed();
+  }
+
+  /** What the selected unit answers to its own finished maximizing image, if that is there. */
+  reached(): number | undefined {
+    const page = this.page();
+    return page?.finished ? page.activations[page.channels.indexOf(this.selection.channel)] : undefined;
+  }
+
+  /** Draws the selected unit's maximizing image. */
+  drawImage(canvas: HTMLCanvasElement): void {
+    const page = this.page();
+    if (!page) return;
+    const { sheet, width, height, channels } = page;
+    canvas.width = width;
+    canvas.height = height;
+    const left = channels.indexOf(this.selection.channel) * width;
+    canvas.getContext("2d")?.drawImage(sheet, left, 0, width, height, 0, 0, width, height);
   }
 
   /** Why `what` has nothing to show, "" if it has or may yet. */
@@ -220,13 +302,33 @@ export class Store {
     }
     if (this.shows("filters") && !this.stack("filters")) this.ask("filters", { layer, channel });
     if (this.picture && this.shows("picture") && !this.scores()) this.ask("scores", { picture: this.picture.key });
-    const page = this.page();
-    if (this.shows("maximization") && !page?.finished && this.stopped !== this.key("page")) {
-      const wait = this.movedAt + REST - performance.now();
-      clearTimeout(this.restTimer);
-      if (wait > 0) this.restTimer = window.setTimeout(() => this.changed(), wait);
-      else this.ask("page", { layer, channels: this.pageChannels() });
+    if (this.shows("examples") && !this.spectrum()?.finished) this.askAtRest("examples", { layer, channel });
+    if (this.shows("examples") && this.judged === this.key("trust") && !this.badges()) {
+      this.ask("trust", { layer, channel });
     }
+    if (this.picture) {
+      const of = { layer, channel, picture: this.picture.key };
+      if (this.shows("attribution") && !this.complete.has(`attribution ${this.key("attribution")}`))
+        this.ask("attribution", { ...of, target: this.target });
+      if (this.shows("ablation") && !this.complete.has(`ablation ${this.key("ablation")}`))
+        this.ask("ablation", { ...of, scale: this.factor });
+    }
+    const page = this.page();
+    if (
+      (this.shows("maximization") || this.shows("examples")) &&
+      !page?.finished &&
+      this.stopped !== this.key("page")
+    ) {
+      this.askAtRest("page", { layer, channels: this.pageChannels() });
+    }
+  }
+
+  /** Asks once the selection has stayed for a while. */
+  private askAtRest(what: What, content: object): void {
+    const wait = this.movedAt + REST - performance.now();
+    clearTimeout(this.restTimer);
+    if (wait > 0) this.restTimer = window.setTimeout(() => this.changed(), wait);
+    else this.ask(what, content);
   }
 
   private ask(what: What, content: object): void {
@@ -234,6 +336,7 @@ export class Store {
     if (this.open.get(what)?.key === key || this.failures.has(`${what} ${key}`)) return;
     const id = ++this.ids;
     this.open.set(what, { id, key });
+    if (what === "attribution") this.attributionsOf.delete(key);
     if (what === "page") this.running = 0;
     this.send({ type: "want", id, what, ...content });
   }
@@ -242,6 +345,9 @@ export class Store {
   private key(what: What): string {
     const { layer, channel } = this.selection;
     if (what === "scores") return this.picture?.key ?? "";
+    if (what === "attribution") return `${this.picture?.key} ${this.target ?? `${layer}:${channel}`}`;
+    if (what === "ablation") return `${this.picture?.key} ${layer}:${channel} ${this.factor}`;
+    if (what === "examples" || what === "trust") return `${layer}:${channel}`;
     if (what === "page") return `${layer} ${Math.floor(channel / PAGE)}`;
     const { planes, height, width } = this.tileShape(what);
     const most = Math.max(1, Math.floor((4 << 20) / Math.max(1, planes * height * width)));
@@ -269,7 +375,7 @@ export class Store {
       this.open.delete("page");
       this.running = null;
     }
-    if (!this.pages.has(page)) this.movedAt = performance.now();
+    if (!this.pages.has(page) || (this.shows("examples") && !this.spectrum())) this.movedAt = performance.now();
     if (this.stopped && this.stopped !== page) this.stopped = "";
     this.changed();
   }
@@ -295,13 +401,31 @@ export class Store {
       this.keep(key, { ...(content as unknown as Stack), ...stack });
     } else if (content.type === "scores") {
       this.scoresOf.set(key, content.scores as Score[]);
+    } else if (content.type === "trust") {
+      this.badgesOf.set(key, content.badges as Badge[]);
+    } else if (content.type === "attribution") {
+      void this.keepAttribution(key, content as unknown as Attribution, buffers[0]);
+    } else if (content.type === "ablation") {
+      this.ablations.set(key, content as unknown as Ablation);
+    } else if (content.type === "examples") {
+      void this.keepSpectrum(key, content as unknown as Spectrum, buffers);
     } else if (content.type === "page") {
       this.running = content.step as number;
       void this.keepPage(key, content as unknown as Page, buffers[0]);
     } else {
       this.open.delete(what);
+      if (content.type === "done") this.complete.add(`${what} ${key}`);
       if (what === "page") this.running = null;
     }
+  }
+
+  private async keepAttribution(key: string, found: Attribution, data?: DataView): Promise<void> {
+    const list = this.attributionsOf.get(key) ?? [];
+    this.attributionsOf.set(key, list);
+    const entry = { ...found, sheet: null as ImageBitmap | null };
+    list.push(entry);
+    if (data) entry.sheet = await createImageBitmap(new Blob([bytes(data) as BlobPart]));
+    this.changed();
   }
 
   private async keepPage(key: string, page: Page, data: DataView): Promise<void> {
@@ -311,6 +435,17 @@ export class Store {
     if (old && old.weights === page.weights && (old.finished || old.step > page.step)) return sheet.close();
     old?.sheet.close();
     this.pages.set(key, { ...page, sheet });
+    this.changed();
+  }
+
+  private async keepSpectrum(key: string, head: Spectrum, buffers: DataView[]): Promise<void> {
+    const [data, quantiles, counts, edges] = buffers;
+    const sheet = head.tiles ? await createImageBitmap(new Blob([bytes(data) as BlobPart])) : null;
+    const old = this.spectra.get(key);
+    if (old && old.weights === head.weights && old.count > head.count) return sheet?.close();
+    old?.sheet?.close();
+    const numbers = { quantiles: floats(quantiles), counts: floats(counts), edges: floats(edges) };
+    this.spectra.set(key, { ...head, sheet, ...numbers });
     this.changed();
   }
 
@@ -348,6 +483,12 @@ export class Store {
     this.open.clear();
     for (const page of this.pages.values()) page.sheet.close();
     this.pages.clear();
+    for (const spectrum of this.spectra.values()) spectrum.sheet?.close();
+    this.spectra.clear();
+    this.badgesOf.clear();
+    this.attributionsOf.clear();
+    this.ablations.clear();
+    this.complete.clear();
     this.changed();
   }
 

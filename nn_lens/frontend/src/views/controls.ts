@@ -1,6 +1,6 @@
 /** The row that drives everything: layer slider, unit slider, view switch. */
 import { el, say } from "../shared/dom";
-import type { Store } from "../shared/store";
+import { EVIDENCE, type Store } from "../shared/store";
 
 const NAMES: Record<string, string> = {
   all: "All",
@@ -8,6 +8,7 @@ const NAMES: Record<string, string> = {
   filters: "Filters",
   maximization: "Maximizing",
   activations: "Maps",
+  evidence: "Evidence",
 };
 
 export class Controls {
@@ -26,7 +27,9 @@ export class Controls {
     this.layer.addEventListener("input", () => store.selectLayer(Number(this.layer.value)));
     this.unit.addEventListener("input", () => store.select(store.selection.layer, Number(this.unit.value)));
     this.number.addEventListener("change", () => store.select(store.selection.layer, Number(this.number.value)));
-    const views = store.views.length > 2 ? ["all", ...store.views] : [];
+    const single = store.views.filter((view) => !EVIDENCE.includes(view));
+    const together = single.length < store.views.length ? ["evidence"] : [];
+    const views = store.views.length > 2 ? ["all", ...single, ...together] : [];
     for (const view of views) {
       const choose = () => {
         store.view = view;

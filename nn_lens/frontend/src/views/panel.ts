@@ -3,8 +3,11 @@ import styles from "../../style/panel.css";
 import { el } from "../shared/dom";
 import type { Store } from "../shared/store";
 import { takeFrom } from "../shared/upload";
+import { AblationView } from "./ablation";
 import { ActivationsView } from "./activations";
+import { AttributionView } from "./attribution";
 import { Controls } from "./controls";
+import { ExamplesView } from "./examples";
 import { FiltersView } from "./filters";
 import { MaximizationView } from "./maximization";
 import { PictureView } from "./picture";
@@ -15,6 +18,9 @@ const VIEWS: Record<string, new (store: Store) => View> = {
   filters: FiltersView,
   maximization: MaximizationView,
   activations: ActivationsView,
+  examples: ExamplesView,
+  attribution: AttributionView,
+  ablation: AblationView,
 };
 
 export class Panel {

@@ -1,0 +1,152 @@
+"""Evidence, as views ask for it: real pictures that move a unit, how far its maximizing image may be believed, what in a
+picture speaks for an answer, and what the answer would be without the unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from nn_lens.engine import restarts, trust
+from nn_lens.engine.ablation import Ablation, ablate
+from nn_lens.engine.attribution import Attribution, attribute
+from nn_lens.engine.attribution_methods import METHODS
+from nn_lens.engine.datasets import Source, source_of
+from nn_lens.engine.examples import DatasetExamples, dataset_examples_steps
+from nn_lens.engine.trust import Badge
+from nn_lens.errors import LensError
+from nn_lens.sessions.requests import maximized
+from nn_lens.sessions.session import Session
+from nn_lens.units import Unit
+
+_SHOWN = 9  # pictures from least to most
+_LAYERS = 4  # whose passes are kept
+_MOST_WITH_TARGETS = 5000  # pictures over which accuracy is followed live
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Pictures from the one that moves a unit least to the one that moves it most, so far or of the whole dataset.
+
+    `patches`: (h,w,3) uint8 each, what the neuron sees; `activations` (n,). `quantiles` (101,): the values below which 0 to
+    100 percent of the pictures lie; `counts`, `edges`: their histogram. `total`: of the dataset, None if it is not known.
+    """
+
+    unit: Unit
+    patches: tuple[np.ndarray, ...]
+    activations: np.ndarray
+    quantiles: np.ndarray
+    counts: np.ndarray
+    edges: np.ndarray
+    count: int
+    total: int | None
+    skipped: int
+    finished: bool
+    liveliness: Badge
+    version: int
+
+
+def examples(session: Session, unit: Unit) -> Iterator[Spectrum]:
+    """The real pictures that move `unit` least to most, as the pass over the dataset goes on.
+
+    A layer's pass is kept: another of its units, asked for in the middle, goes on with it.
+    """
+    net, version = session.network(), session.version
+    for found, finished in _pass(session, unit.layer):
+        low_to_high = found.spectrum(unit, _SHOWN)
+        counts, edges = found.histogram(unit, 40)
+        yield Spectrum(
+            unit, tuple(e.patch for e in low_to_high), np.array([e.activation for e in low_to_high], np.float32),
+            found.quantiles(unit, np.linspace(0, 1, 101)), counts.astype(np.float32), edges, found.count,
+            _source(session).total, len(found.skipped), finished, trust.liveliness(net, unit, examples=found), version,
+        )  # fmt: skip
+
+
+def badges(session: Session, unit: Unit) -> Iterator[tuple[Badge, ...]]:
+    """How far the unit's maximizing image may be believed: one number more each time."""
+    net = session.network()
+    found = yield from _to_the_end(_pass(session, unit.layer), ())
+    said: list[Badge] = [trust.liveliness(net, unit, examples=found)]
+    yield tuple(said)
+    image = yield from _to_the_end(((image, image) for image in maximized(session, unit)), tuple(said))
+    said.append(trust.percentile(net, unit, examples=found, maximized=image))
+    yield tuple(said)
+    if len(net.input_shape) == 3:
+        said.append(trust.transfer(net, unit, maximized=image))
+        yield tuple(said)
+        starts = restarts.begun(net, unit, trust.STARTS)
+        for _ in starts.steps():
+            yield tuple(said)
+        said.append(trust.agreement(net, unit, starts=restarts.judged(net, unit, starts)))
+        yield tuple(said)
+        said.append(trust.randomized_control(net, unit, maximized=image).badge)
+        yield tuple(said)
+        if sum(e.activation > 0 for e in found.top[unit]) > 1:
+            said.append(trust.natural_path(net, unit, examples=found, maximized=image).badge)
+            yield tuple(said)
+
+
+def _to_the_end(steps: Iterator[tuple[Any, Any]], meanwhile: Any) -> Generator[Any, None, Any]:
+    """The first of the last pair of `steps`; yields `meanwhile` before each."""
+    last: Any = None
+    for last in steps:  # noqa: B007
+        yield meanwhile
+    return last[0]
+
+
+def attributions(session: Session, picture: Any, target: Unit | int) -> Iterator[tuple[str, Attribution | str]]:
+    """What in a picture speaks for a target, by every method: (method, map beside that of shuffled weights, or why not).
+
+    target: a unit, or the rank of a class among the network's answers, 0 the most probable.
+    """
+    net = session.network()
+    if isinstance(target, int):
+        target = int(np.argsort(-net.scores(picture), kind="stable")[target])
+    for method in METHODS:
+        try:
+            yield method, attribute(net, picture, target, method, control=True)
+        except LensError as error:
+            yield method, str(error)
+
+
+def ablations(session: Session, picture: Any, unit: Unit, scale: float) -> Iterator[tuple[Ablation, Ablation | None]]:
+    """What the answer to a picture would be with a unit's answers times `scale`, then accuracy on the dataset, if it has targets."""
+    net = session.network()
+    own = ablate(net, [picture], unit, scale)
+    yield own, None
+    source = _source(session)
+    total = source.total
+    if total is None or total > _MOST_WITH_TARGETS or source.target(0) is None:
+        return
+    yield own, ablate(net, source, unit, scale, controls=3)
+
+
+def _source(session: Session) -> Source:
+    kept = session.kept
+    if "source" not in kept:
+        kept["source"] = source_of(session.network(), session.dataset)
+    source: Source = kept["source"]
+    return source
+
+
+def _pass(session: Session, layer: str) -> Iterator[tuple[DatasetExamples, bool]]:
+    """A layer's pass over the dataset, from where it is; (what is known, whether that is all)."""
+    net, key = session.network(), ("examples", session.version, layer)
+    passes: dict[Any, Any] = session.kept.setdefault("passes", {})
+    entry = passes.pop(key, None)
+    if entry is None:
+        entry = {"steps": dataset_examples_steps(net, layer, _source(session)), "found": None, "finished": False}
+    passes[key] = entry
+    for old in [k for k in passes if k[1] != session.version] or list(passes)[:-_LAYERS]:
+        del passes[old]
+    while not entry["finished"]:
+        if entry["found"] is not None:
+            yield entry["found"], False
+        with torch.inference_mode(False):
+            found = next(entry["steps"], None)
+        entry["found"], entry["finished"] = found or entry["found"], found is None
+    yield entry["found"], True

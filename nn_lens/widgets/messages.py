@@ -1,0 +1,82 @@
+"""Evidence as messages to the browser: numbers and words in the head, pictures in the buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nn_lens.engine import images
+from nn_lens.engine.ablation import Ablation
+from nn_lens.engine.attribution import Attribution
+from nn_lens.engine.trust import Badge
+from nn_lens.sessions.evidence import Spectrum
+
+Message = tuple[dict[str, Any], list[bytes]]
+
+_CLASSES = 6  # whose scores move most
+
+
+def spectrum(number: int, found: Spectrum) -> Message:
+    """The patches in one sheet, and the numbers of the histogram."""
+    tiles = images.padded(found.patches) if found.patches and found.patches[0].ndim == 3 else None
+    head = {
+        "type": "examples", "id": number, "layer": found.unit.layer, "channel": found.unit.channel,
+        "count": found.count, "total": found.total, "skipped": found.skipped, "finished": found.finished,
+        "tiles": 0 if tiles is None else len(tiles), "activations": [float(a) for a in found.activations],
+        "liveliness": badge(found.liveliness), "weights": found.version,
+    }  # fmt: skip
+    sheet = b"" if tiles is None else images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)
+    return head, [sheet, *(np.asarray(a, np.float32).tobytes() for a in (found.quantiles, found.counts, found.edges))]
+
+
+def badge(found: Badge) -> dict[str, Any]:
+    """A number that explains itself; null where it is none."""
+    value = float(found)
+    return {
+        "name": found.name, "value": value if np.isfinite(value) else None, "text": found.text,
+        "warning": found.warning,
+    }  # fmt: skip
+
+
+def attribution(number: int, method: str, found: Attribution | str) -> Message:
+    """A method's map and that of shuffled weights side by side, or why there is none."""
+    head: dict[str, Any] = {"type": "attribution", "id": number, "method": method.replace("_", " ")}
+    if isinstance(found, str):
+        return head | {"reason": found}, []
+    if found.map.ndim != 2:
+        return head | {"reason": f"{found.alt_text}; vectors have no map: see nl.attribute(...).figure()."}, []
+    maps = np.stack([found.map, found.control]) if found.control is not None else found.map[None]
+    levels = images.signed_levels(maps, (1, 2))
+    tiles = images.coloured(levels, True)
+    similarity, error = found.similarity_to_control, found.completeness_error
+    head |= {
+        "target": found.target, "alt": found.alt_text, "tiles": len(tiles),
+        "similarity": similarity if similarity is not None and np.isfinite(similarity) else None,
+        "error": error if error is not None and np.isfinite(error) else None,
+    }  # fmt: skip
+    return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=True)]
+
+
+def ablation(number: int, own: Ablation, dataset: Ablation | None) -> dict[str, Any]:
+    """The classes whose scores move most, beside random other units, and what becomes of the accuracy."""
+    delta = own.delta[0]
+    control = own.control.delta[0] if own.control is not None else None
+    shown = np.argsort(-np.abs(delta), kind="stable")[:_CLASSES]
+    names = own.labels or [f"class {c}" for c in range(len(delta))]
+    rows = [
+        {
+            "label": names[c], "before": float(own.before[0, c]), "after": float(own.after[0, c]),
+            "control": None if control is None else float(control[c]),
+        }
+        for c in shown
+    ]  # fmt: skip
+    head: dict[str, Any] = {"type": "ablation", "id": number, "scale": own.scale, "rows": rows, "alt": own.alt_text}
+    if dataset is not None and dataset.accuracy_change is not None and dataset.per_class is not None:
+        worst = min(dataset.per_class, key=lambda c: dataset.per_class[c])  # type: ignore[index]
+        head["accuracy"] = {
+            "count": len(dataset.before), "change": dataset.accuracy_change,
+            "control": None if dataset.control is None else dataset.control.accuracy_change,
+            "worst": names[worst], "worstChange": dataset.per_class[worst],
+        }  # fmt: skip
+    return head

@@ -1,0 +1,44 @@
+"""A panel without a browser: what it is told, and what it would send."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Conversation:
+    """A panel, and the messages that it would send to the browser."""
+
+    def __init__(self, panel):
+        self.panel, self.sent, self.ids = panel, [], 0
+        self.arrived = threading.Condition()
+        panel._post = self.post
+        panel._frames._send = self.post
+
+    def post(self, content, buffers):
+        with self.arrived:
+            self.sent.append((content, buffers))
+            self.arrived.notify_all()
+
+    def tell(self, content, *buffers):
+        self.panel._receive(self.panel, content, list(buffers))
+
+    def want(self, what, **content):
+        self.ids += 1
+        if what in ("maps", "scores", "attribution", "ablation"):
+            content.setdefault("picture", self.panel._picture["key"])
+        self.tell({"type": "want", "what": what, "id": self.ids, **content})
+        return self.ids
+
+    def until_end(self, number, timeout=20):
+        """All messages about a question, once it has ended."""
+        ends = ("done", "cancelled", "error")
+
+        def own():
+            return [m for m in self.sent if m[0].get("id") == number]
+
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: any(c["type"] in ends for c, _ in own()), timeout), "no end came"
+            return own()
+
+    def ask(self, what, **content):
+        return self.until_end(self.want(what, **content))

@@ -1,0 +1,148 @@
+"""Evidence in the panel, without a browser: what is sent is what the engine says."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from conversation import Conversation
+from models import small
+from PIL import Image
+from torch.utils.data import TensorDataset
+
+import nn_lens as nl
+from nn_lens.engine import images
+
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
+COARSE = torch.rand(37, 3, 4, 5, generator=torch.Generator().manual_seed(0))  # a JPEG keeps smooth pictures as they are
+X = torch.nn.functional.interpolate(COARSE, (20, 28), mode="bilinear", align_corners=True)
+TARGETS = torch.arange(37) % 4
+
+
+@pytest.fixture
+def lens():
+    panel = nl.Lens(small(), picture=PICTURE, dataset=TensorDataset(X, TARGETS))
+    yield panel
+    panel.close()
+
+
+@pytest.fixture
+def talk(lens):
+    return Conversation(lens)
+
+
+def picture_of(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_examples_are_the_engines(lens, talk):
+    *_, (head, buffers), (end, _) = talk.ask("examples", layer="3", channel=2)
+    assert end["type"] == "done"
+    assert head["finished"]
+    assert (head["count"], head["total"], head["skipped"]) == (37, 37, 0)
+    found = nl.dataset_examples(lens.session.net, "3", X, progress=False)
+    expected = found.spectrum("3:2", 9)
+    np.testing.assert_allclose(head["activations"], [e.activation for e in expected], rtol=1e-5)
+    tiles = images.padded([e.patch for e in expected])
+    assert head["tiles"] == len(tiles)
+    shown = picture_of(buffers[0]).astype(int)
+    assert abs(shown - images.sheet(tiles, len(tiles))).mean() < 8, "a JPEG of the same patches"
+    quantiles, counts, edges = (np.frombuffer(b, np.float32) for b in buffers[1:])
+    np.testing.assert_allclose(quantiles, found.quantiles("3:2", np.linspace(0, 1, 101)), rtol=1e-5)
+    assert counts.sum() == 37
+    assert len(edges) == len(counts) + 1
+    assert head["liveliness"]["value"] == pytest.approx(found.active("3:2"))
+
+
+def test_another_unit_of_the_layer_goes_on_with_its_pass(lens, talk):
+    talk.ask("examples", layer="3", channel=2)
+    calls = []
+    handle = lens.session.network().model.register_forward_pre_hook(lambda _m, inputs: calls.append(len(inputs[0])))
+    messages = talk.ask("examples", layer="3", channel=4)
+    handle.remove()
+    assert [m[0]["type"] for m in messages] == ["examples", "done"]
+    assert sum(calls) <= 9, "only the pictures in the middle are looked at again, to find their places"
+
+
+def test_badges_come_one_by_one(lens, talk):
+    messages = talk.ask("trust", layer="3", channel=2)
+    lists = [head["badges"] for head, _ in messages if head["type"] == "trust"]
+    assert messages[-1][0]["type"] == "done", messages[-1]
+    assert [len(x) for x in lists] == list(range(len(lists)))
+    assert {b["name"] for b in lists[-1]} >= {"liveliness", "percentile", "transfer", "agreement", "randomized"}
+    assert all(b["text"] for b in lists[-1])
+    agreement = next(b for b in lists[-1] if b["name"] == "agreement")
+    assert agreement["value"] == pytest.approx(nl.restarts(lens.session.net, "3:2").agreement, abs=1e-4)
+
+
+def test_attributions_are_the_engines(lens, talk):
+    messages = talk.ask("attribution", layer="3", channel=2, target=0)
+    heads = [head for head, _ in messages if head["type"] == "attribution"]
+    assert len(heads) == 7
+    top = int(lens.session.net.scores(PICTURE).argmax())
+    for (head, buffers), name in zip(messages, (h["method"].replace(" ", "_") for h in heads), strict=False):
+        assert "reason" not in head, head
+        expected = nl.attribute(lens.session.net, PICTURE, top, name, control=True)
+        assert head["alt"] == expected.alt_text
+        maps = np.stack([expected.map, expected.control])
+        tiles = images.coloured(images.signed_levels(maps, (1, 2)), True)
+        shown = picture_of(buffers[0]).astype(int)
+        assert abs(shown - images.sheet(tiles, 2)).mean() < 2
+    *_, (head, _), _ = talk.ask("attribution", layer="3", channel=2, target=None)
+    assert head["target"].startswith("3:2")
+
+
+def test_ablation_follows_the_slider(lens, talk):
+    for scale in (0.0, 2.0):
+        (first, _), (second, _), _ = talk.ask("ablation", layer="3", channel=2, scale=scale)
+        expected = nl.ablate(lens.session.net, PICTURE, "3:2", scale)
+        for row in first["rows"]:
+            index = int(row["label"].removeprefix("class "))
+            assert row["before"] == pytest.approx(expected.before[0, index], abs=1e-5)
+            assert row["after"] == pytest.approx(expected.after[0, index], abs=1e-5)
+            assert row["control"] == pytest.approx(expected.control.delta[0, index], abs=1e-5)
+        assert "accuracy" not in first
+        known = nl.ablate(lens.session.net, X, "3:2", scale, targets=TARGETS)
+        assert second["accuracy"]["count"] == 37
+        assert second["accuracy"]["change"] == pytest.approx(known.accuracy_change, abs=1e-6)
+
+
+def test_networks_without_pictures_say_so():
+    net = nl.Network(torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)), (5,), False)
+    panel = nl.Lens(net, unit="1:0")
+    talk = Conversation(panel)
+    (end, _) = talk.ask("examples", layer="1", channel=0)[-1]
+    assert end["type"] == "error"
+    assert "pass dataset=" in end["text"]
+    panel.close()
+    panel = nl.ExamplesView(net, unit="1:0", dataset=torch.rand(30, 5))
+    head, _ = Conversation(panel).ask("examples", layer="1", channel=0)[-2]
+    assert (head["tiles"], head["count"]) == (0, 30)
+    panel.close()
+
+
+def test_a_failing_dataset_is_named(lens):
+    panel = nl.ExamplesView(small(), dataset=[b"no picture"] * 3)
+    (end, _) = Conversation(panel).ask("examples", layer="3", channel=0)[-1]
+    assert end["type"] == "error"
+    assert "None of 3 pictures could be read" in end["text"]
+    panel.close()
+
+
+def test_views_of_evidence():
+    lens = nl.Lens(small(), picture=PICTURE)
+    lens.view = "evidence"
+    with pytest.raises(nl.LensError, match="There is no view 'moon'; there are all, evidence, picture"):
+        lens.view = "moon"
+    lens.close()
+    single = nl.FiltersView(small())
+    with pytest.raises(nl.LensError, match="There is no view 'evidence'"):
+        single.view = "evidence"
+    single.close()
+    for made in (nl.ExamplesView, nl.AttributionView):
+        view = made(small(), unit="3:1", picture=PICTURE)
+        assert str(view.unit) == "3:1"
+        assert view.code() == f'nl.{made.__name__}(net, unit="3:1")'
+        view.close()
