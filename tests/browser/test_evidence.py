@@ -1,0 +1,86 @@
+"""The evidence tab in a real JupyterLab: it fills by itself, follows the selection, and says what the engine says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nn_lens as nl
+from browser.panel import Panel
+
+CELL = 'import nn_lens as nl\n\nnet = nl.demo("digits")\nlens = nl.Lens(net, unit="relu2:3")\nlens'
+
+
+@pytest.fixture(scope="module")
+def panel(opened):
+    notebook = opened("evidence.ipynb", [CELL])
+    panel = Panel(notebook, 120_000)
+    panel.page.click(".nn-lens .switch button:has-text('Evidence')")
+    yield panel
+    assert not notebook.problems, "the console is free of errors"
+
+
+def until(panel: Panel, card: str, state: str) -> None:
+    panel.page.wait_for_function(
+        "([card, state]) => document.querySelector(`.nn-lens .card.${card}`)?.dataset.shown === state",
+        arg=[card, state], timeout=60_000,
+    )  # fmt: skip
+
+
+def test_examples_and_histogram(panel):
+    until(panel, "examples", "relu2:3 finished")
+    found = nl.dataset_examples(nl.demo("digits"), "relu2", progress=False)
+    captions = panel.page.locator(".nn-lens .spectrum figcaption").all_inner_texts()
+    values = [e.activation for e in found.spectrum("relu2:3", 9)]
+    assert len(captions) == len(values) + 1
+    assert captions[0].startswith("least")
+    shown = [float(text.split()[-1]) for text in captions[:-1]]
+    np.testing.assert_allclose(shown, values, rtol=0.02, atol=0.01)
+    label = panel.page.locator(".nn-lens .histogram").get_attribute("aria-label")
+    assert "1797 activations" in label
+    panel.page.wait_for_selector(".nn-lens .histogram .reached", state="attached", timeout=60_000)
+    assert "exaggeration" in panel.page.locator(".nn-lens .examples .words").inner_text()
+
+
+def test_badges_explain_themselves(panel):
+    panel.page.click(".nn-lens .judge")
+    panel.page.wait_for_function("() => document.querySelectorAll('.nn-lens .badge').length >= 6", timeout=60_000)
+    badge = panel.page.locator(".nn-lens .badge").nth(1)
+    badge.locator("summary").click()
+    assert "does not look like a typical sample" in badge.inner_text()
+    assert badge.locator("summary").get_attribute("title")
+
+
+def test_every_method_has_a_map_or_a_reason(panel):
+    top = str(int(nl.demo("digits").scores(nl.demo("digits").samples["digit 0"]).argmax()))
+    until(panel, "attribution", f"{top} 7")
+    assert panel.page.locator(".nn-lens .method").count() == 7
+    panel.page.select_option(".nn-lens .attribution select", "unit")
+    panel.page.wait_for_function(
+        "() => document.querySelector('.nn-lens .card.attribution').dataset.shown.startsWith('relu2:3@')", timeout=60_000
+    )
+
+
+def test_the_unit_is_switched_off_by_a_slider(panel):
+    until(panel, "ablation", "relu2:3 0")
+    net = nl.demo("digits")
+    slider = panel.page.locator(".nn-lens .ablation input[type=range]")
+    slider.focus()
+    panel.page.keyboard.press("End")
+    until(panel, "ablation", "relu2:3 3")
+    expected = nl.ablate(net, net.samples["digit 0"], "relu2:3", 3.0)
+    rows = panel.page.locator(".nn-lens .changes tr td:nth-child(2)").all_inner_texts()
+    after = {float(text.split("→")[1]) for text in rows}
+    assert any(abs(value - expected.after[0, np.abs(expected.delta[0]).argmax()]) < 0.02 for value in after)
+    panel.page.wait_for_function(
+        "() => document.querySelector('.nn-lens .ablation .words').textContent.includes('1797 pictures')", timeout=60_000
+    )
+
+
+def test_evidence_follows_the_selection(panel):
+    panel.notebook.python("lens.unit = 'relu1:5'; result = 0")
+    until(panel, "examples", "relu1:5 finished")
+    until(panel, "ablation", "relu1:5 3")
+    assert panel.page.locator(".nn-lens .badge").count() == 1, "the next unit is not judged unasked"
+    wide = panel.page.evaluate("() => { const e = document.querySelector('.nn-lens'); return e.scrollWidth - e.clientWidth }")
+    assert wide <= 0, "no horizontal scroll"
