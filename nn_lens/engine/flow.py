@@ -147,13 +147,22 @@ class Flow(TorchFunctionMode):
 
     def depends(self, key: Key) -> bool:
         """Whether a tensor is made from what the model was fed."""
+        return self.start in self._before(key)
+
+    def mixed(self, key: Key) -> bool:
+        """Whether a function that mixes channels, such as a convolution, has a part in a tensor."""
+        steps = (self.steps.get(k) for k in self._before(key))
+        return any(s is not None and (s.kind == "weights" or s.name in _MIXING) for s in steps)
+
+    def _before(self, key: Key) -> set[Key]:
+        """What a tensor is made from, itself included."""
         left, seen = [key], {key}
         while left:
             step = self.steps.get(left.pop())
             new = {k for k in step.read if k not in seen} if step is not None else set()
             seen |= new
             left += new
-        return self.start in seen
+        return seen
 
     def labels(self, key: Key) -> torch.Tensor:
         """No labels, in the shape of a tensor."""
@@ -228,4 +237,8 @@ _FUNCTIONS = {
         tensor_split unbind narrow select index_select __getitem__ __get__ expand repeat pad flip roll channel_shuffle
         native_channel_shuffle pixel_shuffle pixel_unshuffle alias""",
 }
+_MIXING = frozenset(
+    """matmul __matmul__ __rmatmul__ mm bmm addmm addbmm baddbmm einsum tensordot bilinear conv_tbc embedding
+    scaled_dot_product_attention multi_head_attention_forward _native_multi_head_attention lstm gru""".split()
+)
 _KINDS = {name: kind for kind, names in _FUNCTIONS.items() for name in names.split()}

@@ -15,7 +15,6 @@ import torch
 
 from nn_lens.engine.filters import filter_shape
 from nn_lens.engine.flow import Flow, Key, Step, flow_to
-from nn_lens.engine.linear import in_first_layer
 from nn_lens.engine.network import Network, as_network
 from nn_lens.engine.results import Result
 from nn_lens.errors import LensError
@@ -275,6 +274,8 @@ def _read(layer: str, net: Network, labels: torch.Tensor) -> list[_Source] | Non
     """Which channel, and where in it, each labelled feature is in a layer's output; None if one is in several."""
     layout = net[layer].layout
     maps = layout.maps(labels)[0].flatten(1).numpy()
+    if layout.extra:  # tokens without a place, such as the class token, are read too
+        maps = np.concatenate([maps, labels[0, : layout.extra].T.numpy()], 1)
     channels, places = np.nonzero(maps)
     features = maps[channels, places].astype(int)
     order = np.lexsort((channels, features))
@@ -286,7 +287,7 @@ def _read(layer: str, net: Network, labels: torch.Tensor) -> list[_Source] | Non
     if not one_channel or len(first) != int((wanted > 0).sum()):
         return None
     where = np.stack([places[first] // layout.grid[1], places[first] % layout.grid[1]], 1)
-    where[(counts > 1) | (maps.shape[1] == 1)] = -1
+    where[(counts > 1) | (maps.shape[1] == 1) | (places[first] >= math.prod(layout.grid))] = -1
     return [_Source(layer, features[first] - 1, channels[first], where)]
 
 
@@ -296,9 +297,7 @@ def _read(layer: str, net: Network, labels: torch.Tensor) -> list[_Source] | Non
 def _unfound(net: Network, flow: Flow, unit: Unit, made: _Made) -> LensError:
     through = _through(flow, made)
     key = made.step.key_of(0, "input")
-    while key != flow.start and (step := flow.steps.get(key)) is not None and step.kind in ("same", "places", "shape"):
-        key = step.read[0]
-    if key == flow.start or in_first_layer(net, unit.layer):
+    if not flow.mixed(key):
         what = "picture" if len(net.input_shape) == 3 else "input"
         instead = ""
         if through in {layer.name for layer in net.layers} and filter_shape(net, through) is not None:

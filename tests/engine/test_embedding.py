@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -109,7 +111,7 @@ def test_figures_show_thumbnails_and_dots():
     axes = found.figure().axes[0]
     assert len(axes.artists) == 9
     assert found.alt_text == "9 pictures laid out by PCA of their 8 numbers in layer 3"
-    assert len(np.unique(np.asarray(Image.open(__import__("io").BytesIO(found._repr_png_())).convert("L")))) > 32
+    assert len(np.unique(np.asarray(Image.open(io.BytesIO(found._repr_png_())).convert("L")))) > 32
     many = embedding(small(), pictures(430), "3", "pca")
     assert len(many.figure().axes[0].artists) == 400
     assert "400 of them shown" in many.alt_text
