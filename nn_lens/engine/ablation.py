@@ -128,7 +128,7 @@ class Ablation(Result):
         axes.set_yticks(y, [_short(self._name(int(c))) for c in shown])
         axes.set_xlabel(f"change of the score, mean of {len(self.before)} picture{'s' * (len(self.before) > 1)}")
         axes.set_title(self._accuracy(), fontsize=9)
-        axes.legend(fontsize=7, loc="best")
+        figure.legend(fontsize=7, loc="outside lower center", ncols=2)
         return figure
 
     def _name(self, index: int) -> str:

@@ -39,7 +39,7 @@ class Source:
 
     source: a Dataset or DataLoader of pictures or (picture, target) pairs, a folder (its picture files, also those of
     folders in it, by name), a list of pictures, a dictionary of them, an (N,C,H,W) tensor or array in [0,1], or one
-    picture file. `skipped` says of each picture that could not be read why.
+    picture file.
 
     Raises:
         LensError: what cannot be a source of pictures, or an empty one.
@@ -47,7 +47,7 @@ class Source:
 
     def __init__(self, net: Network, source: Any) -> None:
         self.net = net
-        self.skipped: list[str] = []
+        self._skipped: dict[int, str] = {}
         self.items: Any = self._opened(source)
         self.loader: Any = self.items if isinstance(self.items, DataLoader) else None
         if self.loader is not None:
@@ -66,6 +66,11 @@ class Source:
             return len(self.items)
         except TypeError:
             return None
+
+    @property
+    def skipped(self) -> list[str]:
+        """Why each picture that could not be read so far could not."""
+        return list(self._skipped.values())
 
     def __getitem__(self, index: int) -> torch.Tensor:
         """One picture, as the network sees it."""
@@ -156,7 +161,7 @@ class Source:
             try:
                 picture, target = self._read(item)
             except PictureError as error:
-                self.skipped.append(f"picture {index}: {error}")
+                self._skipped[index] = f"picture {index}: {error}"
                 continue
             pictures.append(picture)
             indices.append(index)

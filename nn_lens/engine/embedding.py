@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 _SIDE = 32  # of a thumbnail
-_SHOWN = 400  # thumbnails in a figure
+_CELLS = 24  # thumbnails across a figure
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,14 +52,13 @@ class Embedding(Result):
     @property
     def alt_text(self) -> str:
         """What the figure shows."""
-        n = len(self.points)
-        text = f"{n} pictures laid out by {_METHODS[self.method]} of their {self.codes.shape[1]} numbers in layer {self.layer}"
-        if self.thumbnails is not None and n > _SHOWN:
-            text += f", {_SHOWN} of them shown"
+        text = f"{len(self.points)} pictures laid out by {_METHODS[self.method]} of their {self.codes.shape[1]} numbers in layer {self.layer}"
+        if self.thumbnails is not None and len(self._apart()) < len(self.points):
+            text += f", {len(self._apart())} of them shown"
         return text + (f"; {len(self.skipped)} could not be read" if self.skipped else "")
 
     def figure(self) -> Figure:
-        """The thumbnails at their points; dots where there are none."""
+        """The thumbnails at their points, but those that would hide another; these, and vectors, are dots."""
         from matplotlib.figure import Figure
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
@@ -68,10 +67,8 @@ class Embedding(Result):
         x, y = self.points.T
         axes.scatter(x, y, s=6 if self.thumbnails is not None else 18, color="0.6")
         if self.thumbnails is not None:
-            n = len(self.points)
-            shown = np.arange(n) if n <= _SHOWN else np.linspace(0, n - 1, _SHOWN).round().astype(int)
-            zoom = (1.0 if len(shown) <= 100 else 0.6) * _SIDE / max(self.thumbnails.shape[1:3])
-            for i in shown:
+            zoom = 0.9 * 7 * 72 / _CELLS / max(self.thumbnails.shape[1:3])
+            for i in self._apart():
                 picture = OffsetImage(self.thumbnails[i], zoom=zoom)
                 axes.add_artist(AnnotationBbox(picture, tuple(self.points[i]), frameon=False, pad=0))
         axes.margins(0.08)
@@ -79,6 +76,17 @@ class Embedding(Result):
         axes.set_yticks([])
         axes.set_title(f"{_METHODS[self.method]} of {self.layer}", fontsize=9)
         return figure
+
+    def _apart(self) -> np.ndarray:
+        """Rows of `points` that a figure has room for: each that is not within a thumbnail of one before."""
+        span = np.maximum(np.ptp(self.points, axis=0), 1e-12)
+        scaled = self.points / span * _CELLS / 1.16  # with the margins
+        free, shown = np.ones(len(scaled), bool), []
+        for i in range(len(scaled)):
+            if free[i]:
+                shown.append(i)
+                free &= np.abs(scaled - scaled[i]).max(1) >= 1
+        return np.array(shown)
 
 
 def embedding(

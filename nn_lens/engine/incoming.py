@@ -65,7 +65,7 @@ class Incoming(Result):
         """A bar per unit, with its sign (blue negative, orange positive)."""
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(5, 1.0 + 0.3 * len(self)), layout="constrained")
+        figure = Figure(figsize=(5, 1.2 + 0.3 * len(self)), layout="constrained")
         axes = figure.add_subplot()
         y = np.arange(len(self))[::-1]
         axes.barh(y, self.weights, 0.7, color=["#d66a10" if w > 0 else "#2f6fb0" for w in self.weights])
@@ -75,7 +75,7 @@ class Incoming(Result):
         ]
         axes.set_yticks(y, names, fontsize=8)
         axes.set_xlabel("weight, sum of the kernel")
-        axes.set_title(f"feeds {self.unit} through {self.through}", fontsize=9)
+        figure.suptitle(f"feeds {self.unit}\nthrough {self.through}", fontsize=9)
         return figure
 
 

@@ -1,5 +1,5 @@
 """Evidence, as views ask for it: real pictures that move a unit, how far its maximizing image may be believed, what in a
-picture speaks for an answer, and what the answer would be without the unit.
+picture speaks for an answer, what the answer would be without the unit, and what feeds it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from nn_lens.engine.attribution import Attribution, attribute
 from nn_lens.engine.attribution_methods import METHODS
 from nn_lens.engine.datasets import Source, source_of
 from nn_lens.engine.examples import DatasetExamples, dataset_examples_steps
+from nn_lens.engine.incoming import Incoming, incoming
 from nn_lens.engine.trust import Badge
 from nn_lens.errors import LensError
-from nn_lens.sessions.requests import maximized
+from nn_lens.sessions.requests import maximized, page
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 
 _SHOWN = 9  # pictures from least to most
 _LAYERS = 4  # whose passes are kept
+_FEEDING = 8  # units that feed another
 _MOST_WITH_TARGETS = 5000  # pictures over which accuracy is followed live
 
 
@@ -90,6 +92,19 @@ def badges(session: Session, unit: Unit) -> Iterator[tuple[Badge, ...]]:
             yield tuple(said)
 
 
+def feeding(session: Session, unit: Unit) -> Iterator[tuple[Incoming, dict[Unit, np.ndarray]]]:
+    """The units that feed `unit`, with their maximizing images, (C,H,W) in [0,1], as these are finished."""
+    found = incoming(session.network(), unit, _FEEDING)
+    pictures: dict[Unit, np.ndarray] = {}
+    yield found, {}
+    for layer in dict.fromkeys(u.layer for u in found.units):
+        units = [u for u in found.units if u.layer == layer]
+        for made in page(session, units):
+            if made.finished and made.images.ndim == 4:
+                pictures |= dict(zip(units, made.images, strict=True))
+            yield found, dict(pictures)
+
+
 def _to_the_end(steps: Iterator[tuple[Any, Any]], meanwhile: Any) -> Generator[Any, None, Any]:
     """The first of the last pair of `steps`; yields `meanwhile` before each."""
     last: Any = None
@@ -146,7 +161,11 @@ def _pass(session: Session, layer: str) -> Iterator[tuple[DatasetExamples, bool]
     while not entry["finished"]:
         if entry["found"] is not None:
             yield entry["found"], False
-        with torch.inference_mode(False):
-            found = next(entry["steps"], None)
+        try:
+            with torch.inference_mode(False):
+                found = next(entry["steps"], None)
+        except Exception:
+            passes.pop(key, None)  # what failed begins anew when it is asked for again
+            raise
         entry["found"], entry["finished"] = found or entry["found"], found is None
     yield entry["found"], True

@@ -26,4 +26,5 @@ class Lens(Panel):
         "examples",
         "attribution",
         "ablation",
+        "incoming",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from nn_lens.engine import images
 from nn_lens.engine.ablation import Ablation
 from nn_lens.engine.attribution import Attribution
+from nn_lens.engine.incoming import Incoming
 from nn_lens.engine.trust import Badge
 from nn_lens.sessions.evidence import Spectrum
+from nn_lens.units import Unit
 
 Message = tuple[dict[str, Any], list[bytes]]
 
@@ -80,3 +83,20 @@ def ablation(number: int, own: Ablation, dataset: Ablation | None) -> dict[str, 
             "worst": names[worst], "worstChange": dataset.per_class[worst],
         }  # fmt: skip
     return head
+
+
+def feeding(number: int, found: Incoming, pictures: Mapping[Unit, np.ndarray]) -> Message:
+    """The units that feed another, and their maximizing images in one sheet, grey where there is none yet."""
+    units = [
+        {"layer": u.layer, "channel": u.channel, "weight": w, "picture": u in pictures}
+        for u, w in found
+    ]  # fmt: skip
+    head = {
+        "type": "incoming", "id": number, "units": units, "count": found.count, "through": found.through,
+        "alt": found.alt_text,
+    }  # fmt: skip
+    if not pictures:
+        return head, []
+    blank = np.full((1, 1, 3), 128, np.uint8)
+    tiles = images.padded([images.rgb(pictures[u][None])[0] if u in pictures else blank for u, _ in found])
+    return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)]

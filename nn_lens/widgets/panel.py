@@ -34,7 +34,7 @@ from nn_lens.widgets.traits import LayerTrait, PictureTrait, UnitTrait
 from nn_lens.widgets.uploads import Uploads
 
 BUNDLE = Path(__file__).parent.parent / "static" / "nn-lens.js"
-EVIDENCE = frozenset(("examples", "attribution", "ablation"))  # the views that "evidence" shows together
+EVIDENCE = frozenset(("examples", "attribution", "ablation", "incoming"))  # the views that "evidence" shows together
 PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
 
 _picture_numbers = itertools.count(1)
@@ -94,7 +94,7 @@ class Panel(anywidget.AnyWidget):
         self._frames = Frames(self._post)
         self._uploads = Uploads()
         self._jobs: dict[str, Job] = {}
-        self._told = 0, 0
+        self._told = 0, -1  # the last question that was answered in parts, and how many
         samples = network.samples or sample_pictures(network.input_shape)
         first = network.unit(unit) if unit is not None else Unit(layers[0].name, 0)
         self._sources = dict(samples)
@@ -201,6 +201,9 @@ class Panel(anywidget.AnyWidget):
         elif what == "trust":
             unit = Unit(layer, channel)
             self._ask(what, number, lambda s: evidence.badges(s, unit), self._badges, urgency=2)
+        elif what == "incoming":
+            unit = Unit(layer, channel)
+            self._ask(what, number, lambda s: evidence.feeding(s, unit), self._feeding, urgency=2)
         elif what in ("attribution", "ablation"):
             self._want_of_picture(what, number, content)
         elif what == "page":
@@ -284,6 +287,11 @@ class Panel(anywidget.AnyWidget):
 
     def _attribution(self, number: int, found: tuple[str, Any]) -> None:
         self._post(*messages.attribution(number, *found))
+
+    def _feeding(self, number: int, found: tuple[Any, Any]) -> None:
+        if self._told != (number, len(found[1])):
+            self._told = number, len(found[1])
+            self._post(*messages.feeding(number, *found))
 
     def _ablation(self, number: int, found: tuple[Any, Any]) -> None:
         self._post(messages.ablation(number, *found), [])

@@ -57,7 +57,8 @@ def test_every_method_has_a_map_or_a_reason(panel):
     assert panel.page.locator(".nn-lens .method").count() == 7
     panel.page.select_option(".nn-lens .attribution select", "unit")
     panel.page.wait_for_function(
-        "() => document.querySelector('.nn-lens .card.attribution').dataset.shown.startsWith('relu2:3@')", timeout=60_000
+        "() => document.querySelector('.nn-lens .card.attribution').dataset.shown.startsWith('relu2:3@')",
+        timeout=60_000,
     )
 
 
@@ -73,8 +74,21 @@ def test_the_unit_is_switched_off_by_a_slider(panel):
     after = {float(text.split("→")[1]) for text in rows}
     assert any(abs(value - expected.after[0, np.abs(expected.delta[0]).argmax()]) < 0.02 for value in after)
     panel.page.wait_for_function(
-        "() => document.querySelector('.nn-lens .ablation .words').textContent.includes('1797 pictures')", timeout=60_000
+        "() => document.querySelector('.nn-lens .ablation .words').textContent.includes('1797 pictures')",
+        timeout=60_000,
     )
+
+
+def test_a_click_walks_to_a_unit_that_feeds_it(panel):
+    until(panel, "incoming", "relu2:3 8")
+    first = panel.page.locator(".nn-lens .feeding .tile").first
+    name = first.locator(".caption").first.inner_text()
+    expected = nl.incoming(nl.demo("digits"), "relu2:3")[0][0]
+    assert name == str(expected)
+    first.click()
+    panel.notebook.until("result = str(lens.unit)", name)
+    panel.notebook.python("lens.unit = 'relu2:3'; result = 0")
+    until(panel, "examples", "relu2:3 finished")
 
 
 def test_evidence_follows_the_selection(panel):
@@ -82,5 +96,7 @@ def test_evidence_follows_the_selection(panel):
     until(panel, "examples", "relu1:5 finished")
     until(panel, "ablation", "relu1:5 3")
     assert panel.page.locator(".nn-lens .badge").count() == 1, "the next unit is not judged unasked"
-    wide = panel.page.evaluate("() => { const e = document.querySelector('.nn-lens'); return e.scrollWidth - e.clientWidth }")
+    wide = panel.page.evaluate(
+        "() => { const e = document.querySelector('.nn-lens'); return e.scrollWidth - e.clientWidth }"
+    )
     assert wide <= 0, "no horizontal scroll"

@@ -168,7 +168,8 @@ def test_fire_modules():
     part = incoming(net, "features.4:70", k=99)
     assert part.through == "features.4.expand3x3"
     expected = {
-        f"features.4.squeeze_activation:{c}": float(w) for c, w in enumerate(fire.expand3x3.weight[6].sum((1, 2)))
+        f"features.4.squeeze_activation:{c}": float(w)
+        for c, w in enumerate(fire.expand3x3.weight[6].sum((1, 2)).tolist())
     }
     assert everything(part) == pytest.approx(expected, abs=1e-6)
     # Behind the pooling, which is a layer of its own.
@@ -181,7 +182,7 @@ def test_a_concatenation_that_no_layers_answer_is_its_container():
     net = nl.Network(Functional(), (3, 12, 12), False)
     found = everything(incoming(net, "c:1"))
     expected = net.model.c.weight[1].sum((1, 2))
-    assert found == pytest.approx({f"join:{c}": float(w) for c, w in enumerate(expected)}, abs=1e-6)
+    assert found == pytest.approx({f"join:{c}": float(w) for c, w in enumerate(expected.tolist())}, abs=1e-6)
     assert everything(incoming(net, "last:1")) == found
 
 
@@ -196,7 +197,7 @@ def test_a_layer_that_is_concatenated_twice_is_fed_by_both():
             return self.b(torch.cat([a, a], 1)).mean((2, 3))
 
     net = nl.Network(stirred(Twice()), (3, 9, 7), False)
-    weight = net.model.b.weight[1].sum((1, 2))
+    weight = net.model.b.weight[1].detach().sum((1, 2))
     expected = {"a:0": float(weight[0] + weight[2]), "a:1": float(weight[1] + weight[3])}
     assert everything(incoming(net, "b:1")) == pytest.approx(expected, abs=1e-6)
 
@@ -206,8 +207,8 @@ def test_residual_blocks():
     inside = incoming(net, "layer1.0.bn2:3", k=99)
     assert {u.layer for u in inside.units} == {"layer1.0.relu"}
     norm, conv = net.model.layer1[0].bn2, net.model.layer1[0].conv2
-    scale = float(norm.weight[3] / (norm.running_var[3] + norm.eps).sqrt())
-    expected = {f"layer1.0.relu:{c}": scale * float(w) for c, w in enumerate(conv.weight[3].sum((1, 2)))}
+    scale = (norm.weight[3] / (norm.running_var[3] + norm.eps).sqrt()).item()
+    expected = {f"layer1.0.relu:{c}": scale * float(w) for c, w in enumerate(conv.weight[3].sum((1, 2)).tolist())}
     assert everything(inside) == pytest.approx(expected, abs=1e-6)
     # The shared ReLU's second answer is no layer's but the block's.
     assert {u.layer for u in incoming(net, "layer1.1.conv1:3").units} == {"layer1.0"}
@@ -282,9 +283,11 @@ def test_transformers():
     block = "encoder.layers.encoder_layer_0"
     first, second = (module for module in net.module(f"{block}.mlp") if isinstance(module, nn.Linear))
     found = incoming(net, f"{block}.mlp.0:5", k=99)
-    assert everything(found) == pytest.approx({f"{block}.ln_2:{c}": float(w) for c, w in enumerate(first.weight[5])})
+    assert everything(found) == pytest.approx(
+        {f"{block}.ln_2:{c}": float(w) for c, w in enumerate(first.weight[5].tolist())}
+    )
     found = incoming(net, f"{block}.mlp.3:5", k=99)
-    assert {float(w) for w in found.weights} == {float(w) for w in second.weight[5]}
+    assert {float(w) for w in found.weights} == set(second.weight[5].tolist())
     # The head reads the class token, which has no place.
     found, head = incoming(net, "heads.head:2", k=99), net.module("heads.head")
     assert {u.layer for u in found.units} <= {"encoder", "encoder.ln"}
@@ -301,7 +304,9 @@ def test_transformers():
 def test_vectors():
     net = chain(nn.Linear(9, 6), nn.Sigmoid(), nn.Linear(6, 5), nn.Tanh(), shape=(9,))
     weight = net.model[2].weight[4]
-    assert everything(incoming(net, "3:4")) == pytest.approx({f"1:{c}": float(w) for c, w in enumerate(weight)})
+    assert everything(incoming(net, "3:4")) == pytest.approx(
+        {f"1:{c}": float(w) for c, w in enumerate(weight.tolist())}
+    )
     with pytest.raises(nl.LensError, match=r'1:4 reads the input itself .*filters\(net, "0"\)\.weights\[4\]'):
         incoming(net, "1:4")
 
@@ -341,7 +346,9 @@ def odd(way: str) -> nl.Network:
 def test_functions():
     net = odd("function")
     found = incoming(net, "last:2")
-    assert everything(found) == pytest.approx({f"a:{c}": float(w) for c, w in enumerate(net.model.kernel[2].flatten())})
+    assert everything(found) == pytest.approx(
+        {f"a:{c}": float(w) for c, w in enumerate(net.model.kernel[2].flatten().tolist())}
+    )
     assert found.through == "last"
 
 

@@ -109,6 +109,23 @@ def test_ablation_follows_the_slider(lens, talk):
         assert second["accuracy"]["change"] == pytest.approx(known.accuracy_change, abs=1e-6)
 
 
+def test_what_feeds_a_unit_with_its_pictures(lens, talk):
+    messages = [m for m in talk.ask("incoming", layer="3", channel=2) if m[0]["type"] == "incoming"]
+    first, last = messages[0][0], messages[-1][0]
+    expected = nl.incoming(lens.session.net, "3:2", 8)
+    assert [(u["layer"], u["channel"]) for u in first["units"]] == [(u.layer, u.channel) for u in expected.units]
+    np.testing.assert_allclose([u["weight"] for u in last["units"]], expected.weights, rtol=1e-5)
+    assert not any(u["picture"] for u in first["units"])
+    assert all(u["picture"] for u in last["units"])
+    shown = picture_of(messages[-1][1][0])
+    pictures = [images.rgb(nl.maximize(lens.session.net, list(expected.units)).images)]
+    tiles = images.padded(list(pictures[0]))
+    assert abs(shown.astype(int) - images.sheet(tiles, len(tiles))).mean() < 8
+    (end, _) = talk.ask("incoming", layer="0", channel=0)[-1]
+    assert end["type"] == "error"
+    assert "nl.filters" in end["text"]
+
+
 def test_networks_without_pictures_say_so():
     net = nl.Network(torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3)), (5,), False)
     panel = nl.Lens(net, unit="1:0")
@@ -125,9 +142,11 @@ def test_networks_without_pictures_say_so():
 
 def test_a_failing_dataset_is_named(lens):
     panel = nl.ExamplesView(small(), dataset=[b"no picture"] * 3)
-    (end, _) = Conversation(panel).ask("examples", layer="3", channel=0)[-1]
-    assert end["type"] == "error"
-    assert "None of 3 pictures could be read" in end["text"]
+    talk = Conversation(panel)
+    for _ in range(2):
+        (end, _) = talk.ask("examples", layer="3", channel=0)[-1]
+        assert end["type"] == "error"
+        assert "None of 3 pictures could be read" in end["text"]
     panel.close()
 
 

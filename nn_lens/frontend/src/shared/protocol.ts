@@ -115,10 +115,28 @@ export interface Ablation {
   accuracy?: { count: number; change: number; control: number | null; worst: string; worstChange: number };
 }
 
+/** The units that feed the selected one, strongest first; their maximizing images side by side, once they are there. */
+export interface Incoming {
+  units: { layer: string; channel: number; weight: number; picture: boolean }[];
+  count: number;
+  through: string;
+  alt: string;
+  sheet: ImageBitmap | null;
+}
+
 export type Score = [label: string, probability: number];
 
 /** The kinds of things that the browser asks for; one question of each kind is open at a time. */
-export type What = "maps" | "filters" | "scores" | "page" | "examples" | "trust" | "attribution" | "ablation";
+export type What =
+  | "maps"
+  | "filters"
+  | "scores"
+  | "page"
+  | "examples"
+  | "trust"
+  | "attribution"
+  | "ablation"
+  | "incoming";
 
 export function bytes(view: DataView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);

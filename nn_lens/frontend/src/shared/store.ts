@@ -10,6 +10,7 @@ import {
   type Badge,
   bytes,
   floats,
+  type Incoming,
   type Layer,
   type Network,
   type Page,
@@ -30,7 +31,7 @@ const REST = 60;
 const KEPT_BYTES = 192 << 20;
 const CHUNK = 512 << 10;
 /** Views that the "evidence" view shows together, beside the picture. */
-export const EVIDENCE = ["examples", "attribution", "ablation"];
+export const EVIDENCE = ["examples", "attribution", "ablation", "incoming"];
 
 interface Open {
   id: number;
@@ -60,6 +61,7 @@ export class Store {
   private badgesOf = new Map<string, Badge[]>();
   private attributionsOf = new Map<string, Attribution[]>();
   private ablations = new Map<string, Ablation>();
+  private feeding = new Map<string, Incoming>();
   /** Kinds and keys whose questions have been answered to the end. */
   private complete = new Set<string>();
   /** The rank of the class that evidence is asked for, null for the selected unit. */
@@ -200,6 +202,10 @@ export class Store {
     return this.ablations.get(this.key("ablation"));
   }
 
+  incoming(): Incoming | undefined {
+    return this.feeding.get(this.key("incoming"));
+  }
+
   get scale(): number {
     return this.factor;
   }
@@ -306,6 +312,8 @@ export class Store {
     if (this.shows("examples") && this.judged === this.key("trust") && !this.badges()) {
       this.ask("trust", { layer, channel });
     }
+    if (this.shows("incoming") && !this.complete.has(`incoming ${this.key("incoming")}`))
+      this.askAtRest("incoming", { layer, channel });
     if (this.picture) {
       const of = { layer, channel, picture: this.picture.key };
       if (this.shows("attribution") && !this.complete.has(`attribution ${this.key("attribution")}`))
@@ -347,7 +355,7 @@ export class Store {
     if (what === "scores") return this.picture?.key ?? "";
     if (what === "attribution") return `${this.picture?.key} ${this.target ?? `${layer}:${channel}`}`;
     if (what === "ablation") return `${this.picture?.key} ${layer}:${channel} ${this.factor}`;
-    if (what === "examples" || what === "trust") return `${layer}:${channel}`;
+    if (what === "examples" || what === "trust" || what === "incoming") return `${layer}:${channel}`;
     if (what === "page") return `${layer} ${Math.floor(channel / PAGE)}`;
     const { planes, height, width } = this.tileShape(what);
     const most = Math.max(1, Math.floor((4 << 20) / Math.max(1, planes * height * width)));
@@ -405,6 +413,8 @@ export class Store {
       this.badgesOf.set(key, content.badges as Badge[]);
     } else if (content.type === "attribution") {
       void this.keepAttribution(key, content as unknown as Attribution, buffers[0]);
+    } else if (content.type === "incoming") {
+      void this.keepFeeding(key, content as unknown as Incoming, buffers[0]);
     } else if (content.type === "ablation") {
       this.ablations.set(key, content as unknown as Ablation);
     } else if (content.type === "examples") {
@@ -417,6 +427,13 @@ export class Store {
       if (content.type === "done") this.complete.add(`${what} ${key}`);
       if (what === "page") this.running = null;
     }
+  }
+
+  private async keepFeeding(key: string, found: Incoming, data?: DataView): Promise<void> {
+    const sheet = data ? await createImageBitmap(new Blob([bytes(data) as BlobPart])) : null;
+    this.feeding.get(key)?.sheet?.close();
+    this.feeding.set(key, { ...found, sheet });
+    this.changed();
   }
 
   private async keepAttribution(key: string, found: Attribution, data?: DataView): Promise<void> {
@@ -488,6 +505,7 @@ export class Store {
     this.badgesOf.clear();
     this.attributionsOf.clear();
     this.ablations.clear();
+    this.feeding.clear();
     this.complete.clear();
     this.changed();
   }

@@ -9,6 +9,7 @@ import { AttributionView } from "./attribution";
 import { Controls } from "./controls";
 import { ExamplesView } from "./examples";
 import { FiltersView } from "./filters";
+import { IncomingView } from "./incoming";
 import { MaximizationView } from "./maximization";
 import { PictureView } from "./picture";
 import type { View } from "./view";
@@ -21,6 +22,7 @@ const VIEWS: Record<string, new (store: Store) => View> = {
   examples: ExamplesView,
   attribution: AttributionView,
   ablation: AblationView,
+  incoming: IncomingView,
 };
 
 export class Panel {
