@@ -72,8 +72,6 @@ class Batch:
         if moved.ndim == 4:
             # An odd number of pictures takes other convolution kernels, and would differ in the last bits.
             moved = torch.cat([moved, moved[-1:]]) if n % 2 else moved
-            # The layout in which convolution and pooling are fastest on processors.
-            moved = moved.contiguous(memory_format=torch.channels_last)
         maps = {name: m[:n] for name, m in self.net.outputs(moved, self.objective.layers).items()}
         centres = self._centres_of(tuple(moved.shape[1:]))
         return self.objective.value(Answers(maps, pictures, centres, self.net.labels))

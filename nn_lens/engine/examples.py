@@ -341,6 +341,7 @@ def _column(columns: Mapping[Unit | Direction, int], unit: Any) -> int:
 
 
 def _batch_size(net: Network) -> int:
-    """Pictures of about the same memory per batch, whatever their size."""
-    pixels = int(np.prod(net.input_shape[-2:])) if len(net.input_shape) == 3 else 1
-    return int(min(256, max(16, 32 * 224 * 224 // pixels)))
+    """Small pictures go by 32, so that their maps stay in the processor's cache."""
+    if len(net.input_shape) != 3:
+        return 256
+    return 16 if np.prod(net.input_shape[-2:]) > 128 * 128 else 32

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nn_lens.engine import capture
+from nn_lens.engine import capture, memory_format
 from nn_lens.engine.layouts import Layout, layout_of
 from nn_lens.engine.pictures import read_picture
 from nn_lens.errors import LensError, NetworkError, UnknownLayer, UnknownUnit, nearest
@@ -99,6 +99,8 @@ class Network:
         self._device = torch.device("cpu") if first is None else first.device
         self._dtype = torch.float32 if first is None or not first.is_floating_point() else first.dtype
         self.input_shape, seen, answer = self._probe_shape(input_shape)
+        with self.evaluation(), torch.no_grad():
+            self._takes_channels_last = memory_format.same_answer(model, self._probe(self.input_shape), answer)
         self._mean_std, self._said = _normalization(model, self.input_shape, normalize)
         self.output_shape = _first_tensor_shape(answer)
         self.layers = tuple(self._layer(s) for s in seen if s.output_shape is not None)
@@ -250,7 +252,7 @@ class Network:
         wanted = {name: self.layer_and_token(name) for name in names}
         layouts = {name: self[layer].layout if layer else self._answer_layout for name, (layer, _) in wanted.items()}
         layers = list(dict.fromkeys(layer for layer, _ in wanted.values()))
-        found = self.run(lambda: capture.outputs(self.model, self.normalized(x), layers))
+        found = self.run(lambda: self._forward(self.normalized(x), layers))
         return {
             name: layouts[name].maps(found[layer]) if token is None else layouts[name].token(found[layer], token)
             for name, (layer, token) in wanted.items()
@@ -288,6 +290,19 @@ class Network:
 
     # ---- private ----
 
+    def _forward(self, x: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        weights = max((self._kernel_weights[layer] for layer in layers), default=0)
+        side_by_side = self._takes_channels_last and memory_format.pays(weights, x)
+        x = x.contiguous(memory_format=torch.channels_last if side_by_side else torch.contiguous_format)
+        return capture.outputs(self.model, x, layers)
+
+    @cached_property
+    def _kernel_weights(self) -> dict[str, int]:
+        """By layer, the weights of large kernels up to it; "" stands for the whole model."""
+        counts = memory_format.kernel_weights(self.model.get_submodule(layer.name) for layer in self.layers)
+        names = [layer.name for layer in self.layers]
+        return dict(zip(names, counts, strict=True)) | {"": counts[-1] if counts else 0}
+
     @property
     def name(self) -> str:
         """The class of the model."""
@@ -320,16 +335,18 @@ class Network:
             _probe=self._field,
         )
 
+    def _probe(self, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.full((_BATCH, *shape), 0.5, device=self._device, dtype=self._dtype)
+
     def _probe_shape(self, given: Sequence[int] | None) -> tuple[tuple[int, ...], list[capture.Seen], Any]:
         if given is not None and not isinstance(given, (tuple, list, torch.Size)):
             raise NetworkError(f"input_shape is (channels, height, width), or (numbers,) for vectors; got {given!r}.")
         shapes = [tuple(int(n) for n in given)] if given is not None else _candidate_shapes(self.model)
         tried = []
         for shape in shapes:
-            x = torch.full((_BATCH, *shape), 0.5, device=self._device, dtype=self._dtype)
             try:
                 with self.evaluation(), torch.no_grad():
-                    seen, answer = capture.trace(self.model, x)
+                    seen, answer = capture.trace(self.model, self._probe(shape))
                 return shape, seen, answer
             except Exception as error:
                 tried.append(f"{shape}: {type(error).__name__}: {_one_line(error)}")
