@@ -6,7 +6,7 @@ CNN codes", who shows the pictures themselves at their points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +48,13 @@ class Embedding(Result):
         """Rows of `points` inside the rectangle of two opposite corners, borders included, in ascending order."""
         low, high = np.minimum((x0, y0), (x1, y1)), np.maximum((x0, y0), (x1, y1))
         return np.flatnonzero(((self.points >= low) & (self.points <= high)).all(1))
+
+    def by(self, method: str, *, seed: int = 0, perplexity: float | None = None) -> Embedding:
+        """The same pictures laid out by another method; arguments as of `nl.embedding`."""
+        _check(method, perplexity)
+        n = len(self.codes)
+        points = _pca(self.codes, seed) if method == "pca" else _tsne(self.codes, seed, _perplexity(perplexity, n))
+        return replace(self, method=method, points=points)
 
     @property
     def alt_text(self) -> str:
@@ -109,10 +116,7 @@ def embedding(
     """
     net = as_network(net)
     name = net[layer].name
-    if method not in _METHODS:
-        raise LensError(f'method is "tsne" or "pca", got {method!r}.')
-    if perplexity is not None and method == "pca":
-        raise LensError('perplexity is of method="tsne"; leave it out for "pca".')
+    _check(method, perplexity)
     codes, thumbnails, indices, skipped = _read(net, name, pictures)
     n = len(codes)
     if n < 3:
@@ -125,8 +129,15 @@ def embedding(
         )
     if not np.ptp(codes, axis=0).any():
         raise LensError(f"Layer {name!r} answers the same to all {n} pictures; there is nothing to lay out.")
-    points = _pca(codes, seed) if method == "pca" else _tsne(codes, seed, _perplexity(perplexity, n))
-    return Embedding(name, method, points, codes, thumbnails, indices, skipped)
+    read = Embedding(name, method, np.zeros((n, 2), np.float32), codes, thumbnails, indices, skipped)
+    return read.by(method, seed=seed, perplexity=perplexity)
+
+
+def _check(method: str, perplexity: float | None) -> None:
+    if method not in _METHODS:
+        raise LensError(f'method is "tsne" or "pca", got {method!r}.')
+    if perplexity is not None and method == "pca":
+        raise LensError('perplexity is of method="tsne"; leave it out for "pca".')
 
 
 def _read(net: Network, layer: str, pictures: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, tuple[str, ...]]:

@@ -1,31 +1,38 @@
 """Evidence, as views ask for it: real pictures that move a unit, how far its maximizing image may be believed, what in a
-picture speaks for an answer, what the answer would be without the unit, and what feeds it.
+picture speaks for an answer, what the answer would be without the unit, what feeds it, whether it is more telling than a
+random direction, and which pictures its layer takes for alike.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 
-from nn_lens.engine import restarts, trust
+from nn_lens.engine import directions, restarts, trust
 from nn_lens.engine.ablation import Ablation, ablate
 from nn_lens.engine.attribution import Attribution, attribute
 from nn_lens.engine.attribution_methods import METHODS
 from nn_lens.engine.datasets import Source, source_of
+from nn_lens.engine.embedding import Embedding, embedding
 from nn_lens.engine.examples import DatasetExamples, dataset_examples_steps
 from nn_lens.engine.incoming import Incoming, incoming
 from nn_lens.engine.trust import Badge
 from nn_lens.errors import LensError
 from nn_lens.sessions.requests import maximized, page
 from nn_lens.sessions.session import Session
-from nn_lens.units import Unit
+from nn_lens.units import Direction, Unit
 
+_OFTEN = 0.25  # seconds between what is shown of a pass
 _SHOWN = 9  # pictures from least to most
 _LAYERS = 4  # whose passes are kept
+_DIRECTIONS = 3  # random ones, beside the units
+_EMBEDDED = 400  # pictures
 _FEEDING = 8  # units that feed another
 _MOST_WITH_TARGETS = 5000  # pictures over which accuracy is followed live
 
@@ -52,13 +59,29 @@ class Spectrum:
     version: int
 
 
-def examples(session: Session, unit: Unit) -> Iterator[Spectrum]:
+@dataclass(frozen=True)
+class Beside:
+    """A unit, or a random direction as long: the pictures that move it most, the first most, and by how much.
+
+    `patches` and `activations` as of a Spectrum; `apart`: how many standard deviations above the mean the first is.
+    """
+
+    name: str
+    patches: tuple[np.ndarray, ...]
+    activations: np.ndarray
+    apart: float
+
+
+def examples(session: Session, unit: Unit) -> Iterator[Spectrum | None]:
     """The real pictures that move `unit` least to most, as the pass over the dataset goes on.
 
-    A layer's pass is kept: another of its units, asked for in the middle, goes on with it.
+    A layer's pass is kept: another of its units, asked for in the middle, goes on with it. None: nothing new to show.
     """
     net, version = session.network(), session.version
-    for found, finished in _pass(session, unit.layer):
+    for found, finished in _now_and_then(_pass(session, unit.layer)):
+        if found is None:
+            yield None
+            continue
         low_to_high = found.spectrum(unit, _SHOWN)
         counts, edges = found.histogram(unit, 40)
         yield Spectrum(
@@ -66,6 +89,40 @@ def examples(session: Session, unit: Unit) -> Iterator[Spectrum]:
             found.quantiles(unit, np.linspace(0, 1, 101)), counts.astype(np.float32), edges, found.count,
             _source(session).total, len(found.skipped), finished, trust.liveliness(net, unit, examples=found), version,
         )  # fmt: skip
+
+
+def beside_directions(session: Session, unit: Unit) -> Iterator[tuple[tuple[Beside, ...], int] | None]:
+    """`unit` and random directions of its layer, and how many pictures were seen, as the pass over the dataset goes on."""
+    for found, _ in _now_and_then(_pass(session, unit.layer)):
+        if found is None:
+            yield None
+            continue
+        random = [d for d in found.units if isinstance(d, Direction)]
+        named: dict[str, Unit | Direction] = {str(unit): unit, **{f"random {i + 1}": d for i, d in enumerate(random)}}
+        yield tuple(_beside(found, name, one) for name, one in named.items()), found.count
+
+
+def _beside(found: DatasetExamples, name: str, unit: Unit | Direction) -> Beside:
+    top, values = found.top[unit], found.values(unit).astype(np.float64)
+    spread = float(values.std()) if len(values) else 0.0
+    apart = (top[0].activation - float(values.mean())) / spread if top and spread > 0 else float("nan")
+    return Beside(name, tuple(e.patch for e in top), np.array([e.activation for e in top], np.float32), apart)
+
+
+def embedded(session: Session, layer: str) -> Iterator[Embedding]:
+    """Pictures of the dataset laid out by what `layer` says of them: by PCA, which is quick, then by t-SNE."""
+    source = _source(session)
+    total = source.total
+    if source.one_by_one or total is None:
+        chosen: Any = list(islice(iter(source.items), _EMBEDDED))
+        numbers = np.arange(len(chosen))
+    else:
+        numbers = np.unique(np.linspace(0, total - 1, min(total, _EMBEDDED)).round().astype(int))
+        chosen = [source[int(i)] for i in numbers]
+    found = embedding(session.network(), chosen, layer, "pca")
+    found = replace(found, indices=numbers[found.indices])
+    yield found
+    yield found.by("tsne")
 
 
 def badges(session: Session, unit: Unit) -> Iterator[tuple[Badge, ...]]:
@@ -103,6 +160,18 @@ def feeding(session: Session, unit: Unit) -> Iterator[tuple[Incoming, dict[Unit,
             if made.finished and made.images.ndim == 4:
                 pictures |= dict(zip(units, made.images, strict=True))
             yield found, dict(pictures)
+
+
+def _now_and_then(steps: Iterator[tuple[Any, bool]]) -> Iterator[tuple[Any, bool]]:
+    """The first of `steps`, the finished one, and one in `_OFTEN` seconds between; (None, False) for the others."""
+    told = -_OFTEN
+    for found, finished in steps:
+        now = time.monotonic()
+        if finished or now - told >= _OFTEN:
+            told = now
+            yield found, finished
+        else:
+            yield None, False
 
 
 def _to_the_end(steps: Iterator[tuple[Any, Any]], meanwhile: Any) -> Generator[Any, None, Any]:
@@ -154,7 +223,8 @@ def _pass(session: Session, layer: str) -> Iterator[tuple[DatasetExamples, bool]
     passes: dict[Any, Any] = session.kept.setdefault("passes", {})
     entry = passes.pop(key, None)
     if entry is None:
-        entry = {"steps": dataset_examples_steps(net, layer, _source(session)), "found": None, "finished": False}
+        of = [layer, *directions.random(net, layer, _DIRECTIONS)]
+        entry = {"steps": dataset_examples_steps(net, of, _source(session)), "found": None, "finished": False}
     passes[key] = entry
     for old in [k for k in passes if k[1] != session.version] or list(passes)[:-_LAYERS]:
         del passes[old]

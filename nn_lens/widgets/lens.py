@@ -27,4 +27,6 @@ class Lens(Panel):
         "attribution",
         "ablation",
         "incoming",
+        "directions",
+        "embedding",
     )

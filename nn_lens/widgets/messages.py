@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,16 @@ import numpy as np
 from nn_lens.engine import images
 from nn_lens.engine.ablation import Ablation
 from nn_lens.engine.attribution import Attribution
+from nn_lens.engine.embedding import Embedding
 from nn_lens.engine.incoming import Incoming
 from nn_lens.engine.trust import Badge
-from nn_lens.sessions.evidence import Spectrum
+from nn_lens.sessions.evidence import Beside, Spectrum
 from nn_lens.units import Unit
 
 Message = tuple[dict[str, Any], list[bytes]]
 
 _CLASSES = 6  # whose scores move most
+_ACROSS = 20  # thumbnails in a row of a sheet
 
 
 def spectrum(number: int, found: Spectrum) -> Message:
@@ -100,3 +102,37 @@ def feeding(number: int, found: Incoming, pictures: Mapping[Unit, np.ndarray]) -
     blank = np.full((1, 1, 3), 128, np.uint8)
     tiles = images.padded([images.rgb(pictures[u][None])[0] if u in pictures else blank for u, _ in found])
     return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)]
+
+
+def beside(number: int, rows: Sequence[Beside], count: int) -> Message:
+    """A unit and random directions: a sheet with a row of pictures for each."""
+    head = {
+        "type": "directions", "id": number, "count": count,
+        "rows": [
+            {
+                "name": row.name, "activations": [float(a) for a in row.activations],
+                "apart": row.apart if np.isfinite(row.apart) else None,
+            }
+            for row in rows
+        ],
+    }  # fmt: skip
+    patches = [patch for row in rows for patch in row.patches]
+    if not patches or patches[0].ndim != 3:
+        return head, []
+    tiles = images.padded(patches)
+    return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)]
+
+
+def embedding(number: int, found: Embedding, finished: bool) -> Message:
+    """The points, (N,2) from 0 to 1, the pictures' numbers, and the thumbnails in one sheet."""
+    low, span = found.points.min(0), np.ptp(found.points, axis=0)
+    points = ((found.points - low) / np.where(span > 0, span, 1)).astype(np.float32)
+    small = found.thumbnails
+    columns = _ACROSS if small is not None else 0
+    head = {
+        "type": "embedding", "id": number, "layer": found.layer, "method": found.method, "columns": columns,
+        "height": 0 if small is None else small.shape[1], "width": 0 if small is None else small.shape[2],
+        "skipped": len(found.skipped), "alt": found.alt_text, "finished": finished,
+    }  # fmt: skip
+    sheet = b"" if small is None else images.encoded(images.sheet(small, columns=columns), lossless=False)
+    return head, [points.tobytes(), found.indices.astype(np.int32).tobytes(), sheet]

@@ -18,6 +18,7 @@ import numpy as np
 import traitlets
 
 from nn_lens.engine import images
+from nn_lens.engine.datasets import source_of
 from nn_lens.engine.filters import filter_shape
 from nn_lens.engine.network import Network
 from nn_lens.engine.pictures import display_picture, open_image
@@ -34,7 +35,8 @@ from nn_lens.widgets.traits import LayerTrait, PictureTrait, UnitTrait
 from nn_lens.widgets.uploads import Uploads
 
 BUNDLE = Path(__file__).parent.parent / "static" / "nn-lens.js"
-EVIDENCE = frozenset(("examples", "attribution", "ablation", "incoming"))  # the views that "evidence" shows together
+EVIDENCE = frozenset(("examples", "attribution", "ablation", "incoming", "directions", "embedding"))
+"""The views that "evidence" shows together."""
 PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
 
 _picture_numbers = itertools.count(1)
@@ -67,6 +69,10 @@ class Panel(anywidget.AnyWidget):
     layer = LayerTrait(help="the selected layer; setting it keeps the channel number where it can")
     picture = PictureTrait(help="the picture whose activation maps are shown; any that nl.activations takes")
     view = traitlets.Unicode(help="which view is shown, or 'all'").tag(sync=True)
+
+    selected = traitlets.Tuple(help="numbers, in the dataset, of the pictures that are brushed in the embedding").tag(
+        sync=True
+    )
 
     _views = traitlets.List(traitlets.Unicode()).tag(sync=True)
     _network = traitlets.Dict().tag(sync=True)
@@ -170,6 +176,10 @@ class Panel(anywidget.AnyWidget):
                 self._stop(str(content.get("what")))
             elif kind == "sample":
                 self._choose(content["name"], self._sources[content["name"]])
+            elif kind == "dataset":
+                index = int(content["index"])
+                source = source_of(self.session.net, self.session.dataset)
+                self._choose(f"picture {index}", source[index])
             elif kind == "upload":
                 data = self._uploads.add(content, buffers)
                 if data is not None:
@@ -204,6 +214,11 @@ class Panel(anywidget.AnyWidget):
         elif what == "incoming":
             unit = Unit(layer, channel)
             self._ask(what, number, lambda s: evidence.feeding(s, unit), self._feeding, urgency=2)
+        elif what == "directions":
+            unit = Unit(layer, channel)
+            self._ask(what, number, lambda s: evidence.beside_directions(s, unit), self._directions, urgency=2)
+        elif what == "embedding":
+            self._ask(what, number, lambda s: evidence.embedded(s, layer), self._embedding, urgency=3)
         elif what in ("attribution", "ablation"):
             self._want_of_picture(what, number, content)
         elif what == "page":
@@ -226,7 +241,8 @@ class Panel(anywidget.AnyWidget):
     ) -> None:
         def deliver(job: Job, result: Any) -> None:
             if not job.final:
-                show(number, result)
+                if result is not None:
+                    show(number, result)
             elif job.state is State.FAILED:
                 self._post({"type": "error", "id": number, "what": what, "text": _said(job.error)}, [])
             else:
@@ -292,6 +308,12 @@ class Panel(anywidget.AnyWidget):
         if self._told != (number, len(found[1])):
             self._told = number, len(found[1])
             self._post(*messages.feeding(number, *found))
+
+    def _directions(self, number: int, found: tuple[Any, int]) -> None:
+        self._post(*messages.beside(number, *found))
+
+    def _embedding(self, number: int, found: Any) -> None:
+        self._post(*messages.embedding(number, found, finished=found.method != "pca"))
 
     def _ablation(self, number: int, found: tuple[Any, Any]) -> None:
         self._post(messages.ablation(number, *found), [])

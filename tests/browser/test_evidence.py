@@ -91,6 +91,44 @@ def test_a_click_walks_to_a_unit_that_feeds_it(panel):
     until(panel, "examples", "relu2:3 finished")
 
 
+def test_a_unit_stands_beside_random_directions(panel):
+    until(panel, "directions", "relu2:3 1797")
+    rows = panel.page.locator(".nn-lens .beside .one")
+    assert rows.count() == 4
+    assert rows.first.locator("b").inner_text() == "relu2:3"
+    assert rows.nth(1).locator("canvas").count() == 9
+    assert panel.pixels(".beside .one:nth-child(2) canvas").std() > 5
+
+
+def test_brushing_selects_pictures_in_python(panel):
+    until(panel, "embedding", "relu2 tsne")
+    plane = panel.page.locator(".nn-lens .plane")
+    plane.scroll_into_view_if_needed()
+    box = plane.bounding_box()
+    mouse = panel.page.mouse
+    mouse.move(box["x"] + 2, box["y"] + 2)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+    mouse.up()
+    panel.page.wait_for_function(
+        "() => / selected/.test(document.querySelector('.nn-lens .embedding .note').textContent)"
+    )
+    count = int(panel.page.locator(".nn-lens .embedding .note").inner_text().split("; ")[1].split()[0])
+    panel.notebook.until("result = len(lens.selected)", count)
+    assert 20 < count < 380
+    panel.page.click(".nn-lens .embedding button:has-text('Select none')")
+    panel.notebook.until("result = len(lens.selected)", 0)
+    panel.notebook.python("lens.selected = [0]; result = 0")
+    panel.page.wait_for_function(
+        "() => document.querySelector('.nn-lens .embedding .note').textContent.includes('1 selected')"
+    )
+    plane.focus()
+    for key in ("ArrowRight", "ArrowRight", "Enter"):
+        panel.page.keyboard.press(key)
+    panel.notebook.until("result = lens._picture['name'].split()[0]", "picture")
+    panel.notebook.python("lens.picture = net.samples['digit 0']; lens.selected = []; result = 0")
+
+
 def test_evidence_follows_the_selection(panel):
     panel.notebook.python("lens.unit = 'relu1:5'; result = 0")
     until(panel, "examples", "relu1:5 finished")

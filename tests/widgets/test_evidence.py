@@ -150,6 +150,42 @@ def test_a_failing_dataset_is_named(lens):
     panel.close()
 
 
+def test_a_unit_stands_beside_random_directions(lens, talk):
+    *_, (head, buffers), (end, _) = talk.ask("directions", layer="3", channel=2)
+    assert end["type"] == "done"
+    assert head["count"] == 37
+    assert [row["name"] for row in head["rows"]] == ["3:2", "random 1", "random 2", "random 3"]
+    wanted = ["3:2", *nl.directions.random(lens.session.net, "3", 3)]
+    found = nl.dataset_examples(lens.session.net, wanted, X, progress=False)
+    for row, unit in zip(head["rows"], found.units, strict=True):
+        top, values = found.top[unit], found.values(unit)
+        np.testing.assert_allclose(row["activations"], [e.activation for e in top], rtol=1e-4)
+        assert row["apart"] == pytest.approx((values.max() - values.mean()) / values.std(), rel=1e-3)
+    patches = [e.patch for unit in found.units for e in found.top[unit]]
+    shown = picture_of(buffers[0]).astype(int)
+    assert abs(shown - images.sheet(images.padded(patches), len(patches))).mean() < 8
+
+
+def test_pictures_are_laid_out_first_quickly_then_well(lens, talk):
+    first, second, (end, _) = talk.ask("embedding", layer="3")
+    assert end["type"] == "done"
+    assert [first[0]["method"], second[0]["method"]] == ["pca", "tsne"]
+    for (head, buffers), method in ((first, "pca"), (second, "tsne")):
+        points = np.frombuffer(buffers[0], np.float32).reshape(-1, 2)
+        expected = nl.embedding(lens.session.net, X, "3", method).points
+        low, span = expected.min(0), np.ptp(expected, axis=0)
+        np.testing.assert_allclose(points, (expected - low) / span, atol=1e-4)
+        assert np.frombuffer(buffers[1], np.int32).tolist() == list(range(37))
+        thumbnail = picture_of(buffers[2])[: head["height"], : head["width"]].astype(int)
+        assert abs(thumbnail - images.rgb(X[:1].numpy())[0]).mean() < 10
+
+
+def test_a_picture_of_the_dataset_becomes_the_picture(lens, talk):
+    talk.tell({"type": "dataset", "index": 5})
+    np.testing.assert_allclose(np.asarray(lens.session.net.picture(lens.picture)), X[5].numpy(), atol=1 / 255)
+    assert lens._picture["name"] == "picture 5"
+
+
 def test_views_of_evidence():
     lens = nl.Lens(small(), picture=PICTURE)
     lens.view = "evidence"

@@ -124,6 +124,31 @@ export interface Incoming {
   sheet: ImageBitmap | null;
 }
 
+/** The pictures that move the selected unit most, and those that move random directions of its layer most, row by row. */
+export interface Beside {
+  count: number;
+  rows: { name: string; activations: number[]; apart: number | null }[];
+  sheet: ImageBitmap | null;
+}
+
+/** Pictures of the dataset laid out by what a layer says of them. */
+export interface Embedding {
+  layer: string;
+  method: string;
+  /** Thumbnails in a row of the sheet, 0 without one. */
+  columns: number;
+  height: number;
+  width: number;
+  skipped: number;
+  alt: string;
+  finished: boolean;
+  /** x, y of each from 0 to 1. */
+  points: Float32Array;
+  /** Their numbers in the dataset. */
+  indices: Int32Array;
+  sheet: ImageBitmap | null;
+}
+
 export type Score = [label: string, probability: number];
 
 /** The kinds of things that the browser asks for; one question of each kind is open at a time. */
@@ -136,7 +161,9 @@ export type What =
   | "trust"
   | "attribution"
   | "ablation"
-  | "incoming";
+  | "incoming"
+  | "directions"
+  | "embedding";
 
 export function bytes(view: DataView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);

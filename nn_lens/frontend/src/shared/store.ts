@@ -8,7 +8,9 @@ import {
   type Ablation,
   type Attribution,
   type Badge,
+  type Beside,
   bytes,
+  type Embedding,
   floats,
   type Incoming,
   type Layer,
@@ -31,7 +33,7 @@ const REST = 60;
 const KEPT_BYTES = 192 << 20;
 const CHUNK = 512 << 10;
 /** Views that the "evidence" view shows together, beside the picture. */
-export const EVIDENCE = ["examples", "attribution", "ablation", "incoming"];
+export const EVIDENCE = ["examples", "attribution", "ablation", "incoming", "directions", "embedding"];
 
 interface Open {
   id: number;
@@ -62,6 +64,8 @@ export class Store {
   private attributionsOf = new Map<string, Attribution[]>();
   private ablations = new Map<string, Ablation>();
   private feeding = new Map<string, Incoming>();
+  private besides = new Map<string, Beside>();
+  private embeddings = new Map<string, Embedding>();
   /** Kinds and keys whose questions have been answered to the end. */
   private complete = new Set<string>();
   /** The rank of the class that evidence is asked for, null for the selected unit. */
@@ -99,6 +103,7 @@ export class Store {
       this.uploadError = "";
       this.changed();
     });
+    this.listen("change:selected", () => this.changed());
     this.listen("change:view", () => this.changed());
     this.listen("change:_weights", () => this.newWeights(model.get("_weights")));
     this.listen("msg:custom", (content: Message, buffers: DataView[]) => this.receive(content, buffers));
@@ -204,6 +209,30 @@ export class Store {
 
   incoming(): Incoming | undefined {
     return this.feeding.get(this.key("incoming"));
+  }
+
+  beside(): Beside | undefined {
+    return this.besides.get(this.key("directions"));
+  }
+
+  embedding(): Embedding | undefined {
+    return this.embeddings.get(this.key("embedding"));
+  }
+
+  /** Numbers, in the dataset, of the pictures that are brushed. */
+  get selected(): number[] {
+    return this.model.get("selected");
+  }
+
+  set selected(numbers: number[]) {
+    this.model.set("selected", numbers);
+    this.model.save_changes();
+    this.changed();
+  }
+
+  /** Makes a picture of the dataset the one that is looked at. */
+  chooseFromDataset(index: number): void {
+    this.send({ type: "dataset", index });
   }
 
   get scale(): number {
@@ -314,6 +343,10 @@ export class Store {
     }
     if (this.shows("incoming") && !this.complete.has(`incoming ${this.key("incoming")}`))
       this.askAtRest("incoming", { layer, channel });
+    if (this.shows("directions") && !this.complete.has(`directions ${this.key("directions")}`))
+      this.askAtRest("directions", { layer, channel });
+    if (this.shows("embedding") && !this.complete.has(`embedding ${this.key("embedding")}`))
+      this.askAtRest("embedding", { layer });
     if (this.picture) {
       const of = { layer, channel, picture: this.picture.key };
       if (this.shows("attribution") && !this.complete.has(`attribution ${this.key("attribution")}`))
@@ -355,7 +388,9 @@ export class Store {
     if (what === "scores") return this.picture?.key ?? "";
     if (what === "attribution") return `${this.picture?.key} ${this.target ?? `${layer}:${channel}`}`;
     if (what === "ablation") return `${this.picture?.key} ${layer}:${channel} ${this.factor}`;
-    if (what === "examples" || what === "trust" || what === "incoming") return `${layer}:${channel}`;
+    if (what === "examples" || what === "trust" || what === "incoming" || what === "directions")
+      return `${layer}:${channel}`;
+    if (what === "embedding") return layer;
     if (what === "page") return `${layer} ${Math.floor(channel / PAGE)}`;
     const { planes, height, width } = this.tileShape(what);
     const most = Math.max(1, Math.floor((4 << 20) / Math.max(1, planes * height * width)));
@@ -415,6 +450,10 @@ export class Store {
       void this.keepAttribution(key, content as unknown as Attribution, buffers[0]);
     } else if (content.type === "incoming") {
       void this.keepFeeding(key, content as unknown as Incoming, buffers[0]);
+    } else if (content.type === "directions") {
+      void this.keepBeside(key, content as unknown as Beside, buffers[0]);
+    } else if (content.type === "embedding") {
+      void this.keepEmbedding(key, content as unknown as Embedding, buffers);
     } else if (content.type === "ablation") {
       this.ablations.set(key, content as unknown as Ablation);
     } else if (content.type === "examples") {
@@ -433,6 +472,26 @@ export class Store {
     const sheet = data ? await createImageBitmap(new Blob([bytes(data) as BlobPart])) : null;
     this.feeding.get(key)?.sheet?.close();
     this.feeding.set(key, { ...found, sheet });
+    this.changed();
+  }
+
+  private async keepBeside(key: string, found: Beside, data?: DataView): Promise<void> {
+    const sheet = data ? await createImageBitmap(new Blob([bytes(data) as BlobPart])) : null;
+    const old = this.besides.get(key);
+    if (old && old.count > found.count) return sheet?.close();
+    old?.sheet?.close();
+    this.besides.set(key, { ...found, sheet });
+    this.changed();
+  }
+
+  private async keepEmbedding(key: string, head: Embedding, buffers: DataView[]): Promise<void> {
+    const [points, indices, data] = buffers;
+    const sheet = head.columns ? await createImageBitmap(new Blob([bytes(data) as BlobPart])) : null;
+    const old = this.embeddings.get(key);
+    if (old?.finished && !head.finished) return sheet?.close();
+    old?.sheet?.close();
+    const numbers = { points: floats(points), indices: new Int32Array(floats(indices).buffer) };
+    this.embeddings.set(key, { ...head, ...numbers, sheet });
     this.changed();
   }
 
@@ -484,7 +543,7 @@ export class Store {
       this.failures.set(`${what} ${this.open.get(what)?.key}`, text);
       this.open.delete(what);
       if (what === "page") this.running = null;
-    } else if (content.what === "upload" || content.what === "sample") {
+    } else if (["upload", "sample", "dataset"].includes(content.what ?? "")) {
       this.uploadError = text;
     } else {
       this.refused = text;
@@ -506,6 +565,10 @@ export class Store {
     this.attributionsOf.clear();
     this.ablations.clear();
     this.feeding.clear();
+    for (const beside of this.besides.values()) beside.sheet?.close();
+    this.besides.clear();
+    for (const embedding of this.embeddings.values()) embedding.sheet?.close();
+    this.embeddings.clear();
     this.complete.clear();
     this.changed();
   }

@@ -7,6 +7,8 @@ import { AblationView } from "./ablation";
 import { ActivationsView } from "./activations";
 import { AttributionView } from "./attribution";
 import { Controls } from "./controls";
+import { DirectionsView } from "./directions";
+import { EmbeddingView } from "./embedding";
 import { ExamplesView } from "./examples";
 import { FiltersView } from "./filters";
 import { IncomingView } from "./incoming";
@@ -23,6 +25,8 @@ const VIEWS: Record<string, new (store: Store) => View> = {
   attribution: AttributionView,
   ablation: AblationView,
   incoming: IncomingView,
+  directions: DirectionsView,
+  embedding: EmbeddingView,
 };
 
 export class Panel {
