@@ -13,8 +13,10 @@ from nn_lens.engine import images
 from nn_lens.engine.activations import several_activations
 from nn_lens.engine.filters import filters
 from nn_lens.engine.maximize import Maximized, Run
+from nn_lens.engine.network import Network
+from nn_lens.engine.receptive_field import ReceptiveField
 from nn_lens.sessions.session import Session
-from nn_lens.units import Unit
+from nn_lens.units import Direction, Unit
 
 PREVIEW_STEP = 2  # the first step whose pictures show more than the noise they start from
 CHUNK_BYTES = 4 << 20  # a layer of more levels than this is sent in parts
@@ -25,7 +27,8 @@ class Stack:
     """One layer's tiles as uint8 levels, in whole or in part.
 
     `levels` (N, planes, h, w) from unit `start` of `total`; `ranges` (N,2): the values of levels 0 and 255;
-    `largest`, `mean` (N,) as the engine gives them. `colour`: "rgb" (planes are red, green, blue),
+    `largest`, `mean`, `active` (N,): of the exact values, `active` the share above 0; `where` (N,2): row and column of
+    the largest. `colour`: "rgb" (planes are red, green, blue),
     "diverging" (level 128 is zero) or "sequential".
     """
 
@@ -36,6 +39,8 @@ class Stack:
     ranges: np.ndarray
     largest: np.ndarray
     mean: np.ndarray
+    active: np.ndarray
+    where: np.ndarray
     colour: str
     version: int
 
@@ -74,10 +79,9 @@ def maps(session: Session, picture: Any, key: str, layer: str, unit: int = 0) ->
     if kept is None:
         found = several_activations(net, picture, [layer])[0][layer].maps
         levels, ranges, signed = images.map_levels(found)
-        flat = found.reshape(len(found), -1)
         kept = {
             "levels": levels[:, None], "ranges": ranges.astype(np.float32), "signed": np.array(signed),
-            "largest": flat.max(1), "mean": flat.mean(1),
+            **_numbers(found),
         }  # fmt: skip
         session.cache.put(name, kept)
     yield _part(kept, layer, unit, images.DIVERGING if kept["signed"] else images.SEQUENTIAL, version)
@@ -90,34 +94,40 @@ def layer_filters(session: Session, layer: str, unit: int = 0) -> Iterator[Stack
     levels = found.images()
     if found.reads_rgb:
         levels = levels.transpose(0, 3, 1, 2)
-    flat = found.weights.reshape(len(levels), -1)
-    peak = np.abs(flat).max(1)
-    kept = {
-        "levels": levels, "ranges": np.stack([-peak * 128 / 127, peak], 1),
-        "largest": flat.max(1), "mean": flat.mean(1),
-    }  # fmt: skip
+    peak = np.abs(found.weights).max((1, 2, 3))
+    kept = {"levels": levels, "ranges": np.stack([-peak * 128 / 127, peak], 1), **_numbers(found.weights)}
     yield _part(kept, layer, unit, "rgb" if found.reads_rgb else images.DIVERGING, version)
 
 
-def page(session: Session, units: list[Unit], seed: int = 0) -> Iterator[Page]:
-    """The maximizing images of `units`, as they become sharper; those that are kept are there at once."""
+def page(session: Session, units: list[Unit], seed: int = 0, negative: bool = False) -> Iterator[Page]:
+    """The maximizing images of `units`, as they become sharper; those that are kept are there at once.
+
+    negative: the pictures that the units want least instead.
+    """
     net, version = session.network(), session.version
-    keys = [_key(session, unit, seed) for unit in units]
+    keys = [("negative " if negative else "") + _key(session, unit, seed) for unit in units]
+    sign = -1 if negative else 1
     found = [session.cache.get(key) for key in keys]
     missing = [i for i, entry in enumerate(found) if entry is None]
     if not missing:
         yield _page(units, found, True, version)
         return
-    run = Run(net, [units[i] for i in missing], seed=seed)
+    goals = [_against(net, units[i]) if negative else units[i] for i in missing]
+    run = Run(net, goals, seed=seed)
     for step in run.steps():
         for n, i in enumerate(missing):
-            found[i] = _entry(step.images[n], step.activations[n], step.index + 1, "")
+            found[i] = _entry(step.images[n], sign * step.activations[n], step.index + 1, "")
         yield _page(units, found, False, version, run.exact or step.index >= PREVIEW_STEP)
     result = run.result()
     for n, i in enumerate(missing):
-        entry = found[i] = _entry(result.images[n], result.activations[n], result.steps, result.notes[n])
+        entry = found[i] = _entry(result.images[n], sign * result.activations[n], result.steps, result.notes[n])
         session.cache.put(keys[i], entry, keep=True)
     yield _page(units, found, True, version)
+
+
+def field(session: Session, layer: str) -> Iterator[ReceptiveField]:
+    """The receptive field of a layer's neurons."""
+    yield session.network()[layer].receptive_field
 
 
 def maximized(session: Session, unit: Unit, seed: int = 0) -> Iterator[Maximized | None]:
@@ -127,6 +137,13 @@ def maximized(session: Session, unit: Unit, seed: int = 0) -> Iterator[Maximized
             yield None
     no_history = np.zeros((0, 1), np.float32)
     yield Maximized((str(unit),), found.images, found.activations, no_history, found.step, 0.0, found.notes)
+
+
+def _against(net: Network, unit: Unit) -> Direction:
+    """The direction that points away from a channel."""
+    vector = np.zeros(net[unit.layer].channels)
+    vector[unit.channel] = -1
+    return Direction(unit.layer, vector.tolist())
 
 
 def _key(session: Session, unit: Unit, seed: int) -> str:
@@ -144,12 +161,21 @@ def _page(units: list[Unit], entries: list[Any], finished: bool, version: int, p
     )  # fmt: skip
 
 
+def _numbers(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Of each of (N,...,h,w) values: the largest, the mean, the share above 0, and where the largest is."""
+    flat = values.reshape(len(values), -1)
+    where = np.stack(np.unravel_index(flat.argmax(1), values.shape[1:])[-2:], 1)
+    return {
+        "largest": flat.max(1), "mean": flat.mean(1), "active": (flat > 0).mean(1), "where": where.astype(np.float32)
+    }  # fmt: skip
+
+
 def _part(kept: Any, layer: str, unit: int, colour: str, version: int) -> Stack:
     levels = kept["levels"]
     most = max(1, CHUNK_BYTES // max(1, levels[0].nbytes))
     start = min(unit, len(levels) - 1) // most * most
     cut = slice(start, start + most)
+    numbers = {n: kept[n][cut].astype(np.float32) for n in ("ranges", "largest", "mean", "active", "where")}
     return Stack(
-        layer, start, len(levels), np.ascontiguousarray(levels[cut]), kept["ranges"][cut].astype(np.float32),
-        kept["largest"][cut].astype(np.float32), kept["mean"][cut].astype(np.float32), colour, version,
-    )  # fmt: skip
+        layer, start, len(levels), np.ascontiguousarray(levels[cut]), colour=colour, version=version, **numbers
+    )

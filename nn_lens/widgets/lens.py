@@ -20,9 +20,11 @@ class Lens(Panel):
 
     VIEWS = (
         "picture",
+        "unit",
         "filters",
         "maximization",
         "activations",
+        "here",
         "examples",
         "attribution",
         "ablation",

@@ -37,6 +37,7 @@ from nn_lens.widgets.uploads import Uploads
 BUNDLE = Path(__file__).parent.parent / "static" / "nn-lens.js"
 EVIDENCE = frozenset(("examples", "attribution", "ablation", "incoming", "directions", "embedding"))
 """The views that "evidence" shows together."""
+STACK = ("levels", "ranges", "largest", "mean", "active", "where")  # buffers of a "stack" message
 PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
 
 _picture_numbers = itertools.count(1)
@@ -74,6 +75,7 @@ class Panel(anywidget.AnyWidget):
         sync=True
     )
 
+    _kind = traitlets.Unicode().tag(sync=True)
     _views = traitlets.List(traitlets.Unicode()).tag(sync=True)
     _network = traitlets.Dict().tag(sync=True)
     _colours = traitlets.Dict().tag(sync=True)
@@ -105,7 +107,7 @@ class Panel(anywidget.AnyWidget):
         first = network.unit(unit) if unit is not None else Unit(layers[0].name, 0)
         self._sources = dict(samples)
         super().__init__(
-            _esm=bundle(), _views=list(self.VIEWS), _network=_description(network), _weights=self.session.version,
+            _esm=bundle(), _kind=type(self).__name__, _views=list(self.VIEWS), _network=_description(network), _weights=self.session.version,
             _colours={name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
             _samples=[_thumbnail(name, image) for name, image in samples.items()], **traits,
         )  # fmt: skip
@@ -147,6 +149,7 @@ class Panel(anywidget.AnyWidget):
     @traitlets.observe("picture")
     def _picture_changed(self, change: Any) -> None:
         name, self._name_next = getattr(self, "_name_next", ""), ""
+        name = name or next((n for n, image in self._sources.items() if image is change.new), "")
         if change.new is None:
             self._picture = None
             return
@@ -205,6 +208,14 @@ class Panel(anywidget.AnyWidget):
                 self._ask(what, number, lambda s: requests.scores(s, picture), self._scores)
         elif what == "filters":
             self._ask(what, number, lambda s: requests.layer_filters(s, layer, channel), self._stack)
+        elif what == "negative":
+            unit = Unit(layer, channel)
+            self._ask(what, number, lambda s: requests.page(s, [unit], negative=True), self._finished_page, urgency=2)
+        elif what == "field":
+            self._ask(what, number, lambda s: requests.field(s, layer), self._field)
+        elif what == "here":
+            units = [Unit(layer, int(c)) for c in content["channels"]]
+            self._ask(what, number, lambda s: requests.page(s, units), self._finished_page, urgency=1)
         elif what == "examples":
             unit = Unit(layer, channel)
             self._ask(what, number, lambda s: evidence.examples(s, unit), self._spectrum, urgency=2)
@@ -269,7 +280,7 @@ class Panel(anywidget.AnyWidget):
             "type": "stack", "id": number, "layer": stack.layer, "start": stack.start, "count": n, "total": stack.total,
             "planes": planes, "height": height, "width": width, "colour": stack.colour, "weights": stack.version,
         }  # fmt: skip
-        self._post(head, [a.tobytes() for a in (stack.levels, stack.ranges, stack.largest, stack.mean)])
+        self._post(head, [getattr(stack, name).tobytes() for name in STACK])
 
     def _scores(self, number: int, found: list[tuple[str, float]]) -> None:
         self._post({"type": "scores", "id": number, "scores": found}, [])
@@ -292,6 +303,14 @@ class Panel(anywidget.AnyWidget):
             self._post(*make())
         elif page.preview:
             self._frames.offer(make)
+
+    def _finished_page(self, number: int, page: requests.Page) -> None:
+        if page.finished:
+            self._page(number, page)
+
+    def _field(self, number: int, field: Any) -> None:
+        head = {"size": list(field.size), "stride": list(field.stride), "offset": list(field.offset)}
+        self._post({"type": "field", "id": number, **head}, [])
 
     def _spectrum(self, number: int, found: evidence.Spectrum) -> None:
         self._post(*messages.spectrum(number, found))
@@ -326,7 +345,10 @@ class Panel(anywidget.AnyWidget):
 
     def code(self) -> str:
         """Python text that makes this panel again, for a network called `net`."""
-        return f'nl.{type(self).__name__}(net, unit="{self.unit}")'
+        name = (self._picture or {}).get("name")
+        picture = f', picture=net.samples["{name}"]' if name in self._sources else ""
+        view = f', view="{self.view}"' if self.view not in ("", "all") else ""
+        return f'nl.{type(self).__name__}(net, unit="{self.unit}"{picture}{view})'
 
     def close(self) -> None:
         """Stops the work and frees the widget; the session ends with its last view."""

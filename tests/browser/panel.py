@@ -33,7 +33,7 @@ class Panel:
 
     def tile(self, card: str, index: int, height: int, width: int) -> np.ndarray:
         """(height,width,3) of one tile of a card's grid, read at the middle of each of its enlarged pixels."""
-        canvas = f".card.{card} .grid canvas"
+        canvas = f".card.{card} .grid canvas[role=img]"
         w, h, gap, columns = map(int, self.page.locator(f".nn-lens {canvas}").get_attribute("data-cell").split())
         sheet = self.pixels(canvas)
         top, left = index // columns * (h + gap), index % columns * (w + gap)

@@ -107,7 +107,7 @@ def test_a_click_on_a_map_selects_its_unit(panel):
     panel.notebook.python("lens.unit = 'relu2:0'; result = 0")
     panel.wait_for_unit("relu2:0")
     w, h, gap, columns = map(
-        int, panel.page.locator(".nn-lens .card.activations .grid canvas").get_attribute("data-cell").split()
+        int, panel.page.locator(".nn-lens .card.activations .grid canvas[role=img]").get_attribute("data-cell").split()
     )
     index = columns + 2
     panel.page.locator(".nn-lens .card.activations .tiles").click(position={"x": 2 * (w + gap) + 3, "y": h + gap + 3})

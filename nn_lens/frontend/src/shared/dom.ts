@@ -30,3 +30,19 @@ export function short(value: number): string {
   if (size !== 0 && (size < 0.001 || size >= 100000)) return value.toExponential(1);
   return String(Number(value.toPrecision(3)));
 }
+
+/** Puts a text on the clipboard; whether the page may. */
+export async function copied(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = el("textarea", { "aria-hidden": "true" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}

@@ -26,6 +26,10 @@ export class Grid {
   readonly root: HTMLElement;
   private readonly canvas = el("canvas", { role: "img" });
   private readonly mark = el("div", { class: "mark" });
+  /** The same place in every tile. */
+  private readonly places = el("canvas", { class: "places", "aria-hidden": "true" });
+  private place: { row: number; column: number } | null = null;
+  private placed = "";
   private readonly frame: HTMLElement;
   private readonly sizes: ResizeObserver;
   private tiles: Tiles | null = null;
@@ -40,7 +44,7 @@ export class Grid {
     private readonly hovered: (place: Place | null) => void,
     private readonly largest = 96,
   ) {
-    this.frame = el("div", { class: "tiles", tabindex: 0, role: "group" }, this.canvas, this.mark);
+    this.frame = el("div", { class: "tiles", tabindex: 0, role: "group" }, this.canvas, this.places, this.mark);
     this.root = el("div", { class: "grid" }, this.frame);
     this.frame.addEventListener("click", (event) => {
       const place = this.placeAt(event);
@@ -66,6 +70,42 @@ export class Grid {
       this.lay();
     }
     this.select(selected);
+  }
+
+  /** Marks a place in all tiles, or none. */
+  point(place: { row: number; column: number } | null): void {
+    this.place = place;
+    this.drawPlaces();
+  }
+
+  /** How many tiles there are side by side. */
+  get across(): number {
+    return this.columns;
+  }
+
+  private drawPlaces(): void {
+    const { tiles, place } = this;
+    const key = place ? `${this.drawn} ${place.row} ${place.column}` : "";
+    if (key === this.placed) return;
+    this.placed = key;
+    this.places.hidden = !place;
+    if (!tiles || !place) return;
+    this.places.width = Number.parseInt(this.canvas.style.width, 10);
+    this.places.height = Number.parseInt(this.canvas.style.height, 10);
+    const context = this.places.getContext("2d");
+    if (!context) return;
+    const [w, h] = [this.cell.width / tiles.width, this.cell.height / tiles.height];
+    for (const [colour, grown] of [
+      ["#000", 1.5],
+      ["#fff", 0.5],
+    ] as const) {
+      context.strokeStyle = colour;
+      for (let i = 0; i < tiles.count; i++) {
+        const x = (i % this.columns) * (this.cell.width + GAP) + place.column * w;
+        const y = Math.floor(i / this.columns) * (this.cell.height + GAP) + place.row * h;
+        context.strokeRect(x - grown, y - grown, w + 2 * grown, h + 2 * grown);
+      }
+    }
   }
 
   private selected: number | null = null;
@@ -138,6 +178,7 @@ export class Grid {
     const selected = this.selected;
     this.selected = null;
     this.select(selected);
+    this.drawPlaces();
   }
 
   /** The largest width of a tile at which all are seen at once, or the smallest that is of use. */

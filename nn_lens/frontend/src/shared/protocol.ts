@@ -52,6 +52,17 @@ export interface Stack {
   ranges: Float32Array;
   largest: Float32Array;
   mean: Float32Array;
+  /** The share above 0. */
+  active: Float32Array;
+  /** Row and column of the largest, two numbers a unit. */
+  where: Float32Array;
+}
+
+/** The input boxes of a layer's neurons in input pixels, (rows, columns) each: of neuron (0, 0), and how they go on. */
+export interface Field {
+  size: [number, number];
+  stride: [number, number];
+  offset: [number, number];
 }
 
 /** Maximizing images of some units, side by side in one bitmap. */
@@ -157,6 +168,9 @@ export type What =
   | "filters"
   | "scores"
   | "page"
+  | "negative"
+  | "here"
+  | "field"
   | "examples"
   | "trust"
   | "attribution"

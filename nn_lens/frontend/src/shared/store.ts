@@ -11,6 +11,7 @@ import {
   type Beside,
   bytes,
   type Embedding,
+  type Field,
   floats,
   type Incoming,
   type Layer,
@@ -24,6 +25,7 @@ import {
   type Stack,
   type What,
 } from "./protocol";
+import { reach, type Scale } from "./tiles";
 
 /** Units on a page of maximizing images. */
 export const PAGE = 12;
@@ -34,6 +36,9 @@ const KEPT_BYTES = 192 << 20;
 const CHUNK = 512 << 10;
 /** Views that the "evidence" view shows together, beside the picture. */
 export const EVIDENCE = ["examples", "attribution", "ablation", "incoming", "directions", "embedding"];
+
+/** How many units are ranked at a place. */
+export const RANKED = 8;
 
 interface Open {
   id: number;
@@ -56,6 +61,16 @@ export class Store {
   /** Why a value that Python set was refused. */
   refused = "";
 
+  /** The place that is looked at, as shares of the picture's height and width, and whether it stays. */
+  private place: { y: number; x: number } | null = null;
+  locked = false;
+  /** What the colours of activation maps run to. */
+  mapScale: Scale = { mode: "map", fixed: 1, contrast: 1 };
+
+  /** Maps side by side, of which Shift and an arrow key pass a row. */
+  across = 8;
+
+  private fields = new Map<string, Field>();
   private stacks = new Map<string, Stack>();
   private pages = new Map<string, Page>();
   private scoresOf = new Map<string, Score[]>();
@@ -96,6 +111,7 @@ export class Store {
     this.weights = model.get("_weights");
     this.listen("change:_selection", () => {
       this.selection = model.get("_selection");
+      this.follow();
       this.moved();
     });
     this.listen("change:_picture", () => {
@@ -143,8 +159,130 @@ export class Store {
 
   shows(view: string): boolean {
     if (!this.views.includes(view) || this.views.length === 1) return this.views.includes(view);
-    if (this.view === "evidence") return view === "picture" || EVIDENCE.includes(view);
+    if (this.view === "evidence") return view === "picture" || view === "unit" || EVIDENCE.includes(view);
     return this.view === view || (this.view === "all" && !EVIDENCE.includes(view));
+  }
+
+  /** The neuron of the present layer at the place that is looked at. */
+  neuron(): { row: number; column: number } | null {
+    if (!this.place) return null;
+    const { layer, network } = this;
+    const field = this.fields.get(layer.name);
+    const [height, width] = layer.grid;
+    const along = (share: number, axis: 0 | 1, count: number) => {
+      const pixel = share * network.input[1 + axis];
+      const index = field
+        ? (pixel - field.offset[axis] - field.size[axis] / 2) / Math.max(1, field.stride[axis])
+        : share * count - 0.5;
+      return Math.max(0, Math.min(count - 1, Math.round(index)));
+    };
+    return { row: along(this.place.y, 0, height), column: along(this.place.x, 1, width) };
+  }
+
+  /** What that neuron sees, as shares of the picture: top, left, bottom, right. */
+  box(): [number, number, number, number] | null {
+    const neuron = this.neuron();
+    const field = this.fields.get(this.layer.name);
+    if (!neuron || !field) return null;
+    const [, height, width] = this.network.input;
+    const share = (index: number, axis: 0 | 1, size: number) => {
+      const start = field.offset[axis] + field.stride[axis] * index;
+      return [Math.max(0, start) / size, Math.min(size, start + field.size[axis]) / size];
+    };
+    const [[top, bottom], [left, right]] = [share(neuron.row, 0, height), share(neuron.column, 1, width)];
+    return [top, left, bottom, right];
+  }
+
+  /** Looks at a place, (0, 0) to (1, 1), while none is locked; null at none. */
+  look(place: { y: number; x: number } | null): void {
+    if (this.locked) return;
+    this.place = place;
+    this.changed();
+  }
+
+  /** Looks at a neuron of the present layer. */
+  lookAt(neuron: { row: number; column: number } | null): void {
+    this.look(neuron && this.middle(neuron.row, neuron.column));
+  }
+
+  /** Stays at the place that is looked at: the selected unit becomes its neuron. */
+  lock(): void {
+    if (!this.place) return;
+    this.locked = true;
+    this.choose(this.selection.layer, this.selection.channel);
+  }
+
+  /** Stays at a neuron of the present layer. */
+  lockAt(row: number, column: number): void {
+    const [height, width] = this.layer.grid;
+    const inside = (index: number, count: number) => Math.max(0, Math.min(count - 1, index));
+    this.place = this.middle(inside(row, height), inside(column, width));
+    this.lock();
+  }
+
+  unlock(): void {
+    if (!this.locked) return;
+    this.locked = false;
+    this.place = null;
+    this.choose(this.selection.layer, this.selection.channel);
+  }
+
+  /** The units of the present layer that answer most at the place, with their values; of a layer in parts, of its part. */
+  ranked(): [channel: number, value: number][] {
+    const stack = this.stack("maps");
+    const neuron = this.neuron();
+    if (!stack || !neuron) return [];
+    const at = neuron.row * stack.width + neuron.column;
+    const size = stack.planes * stack.height * stack.width;
+    const values = Array.from({ length: stack.count }, (_, n): [number, number] => {
+      const [low, high] = [stack.ranges[2 * n], stack.ranges[2 * n + 1]];
+      return [stack.start + n, low + ((high - low) * stack.levels[n * size + at]) / 255];
+    });
+    return values.sort((a, b) => b[1] - a[1]).slice(0, RANKED);
+  }
+
+  setScale(change: Partial<Scale>): void {
+    const stack = this.stack("maps");
+    // A fixed scale is that of what is seen when it is chosen.
+    if (change.mode === "fixed" && stack) this.mapScale.fixed = reach(stack);
+    this.mapScale = { ...this.mapScale, ...change };
+    this.changed();
+  }
+
+  /** Python that makes the present view again, for a network called `net`. */
+  code(): string {
+    const { layer, channel, row, column } = this.selection;
+    const unit = `${layer}:${channel}${row === null ? "" : `@${row},${column}`}`;
+    const known = this.samples.some(({ name }) => name === this.picture?.name);
+    const picture = known ? `, picture=net.samples["${this.picture?.name}"]` : "";
+    const view = this.model.get("view") && this.view !== "all" ? `, view="${this.view}"` : "";
+    return `nl.${this.model.get("_kind")}(net, unit="${unit}"${picture}${view})`;
+  }
+
+  private middle(row: number, column: number): { y: number; x: number } {
+    const field = this.fields.get(this.layer.name);
+    const [height, width] = this.layer.grid;
+    const share = (index: number, axis: 0 | 1, count: number) =>
+      field
+        ? (field.offset[axis] + field.stride[axis] * index + field.size[axis] / 2) / this.network.input[1 + axis]
+        : (index + 0.5) / count;
+    return { y: share(row, 0, height), x: share(column, 1, width) };
+  }
+
+  /** Looks where a selection that came from Python looks. */
+  private follow(): void {
+    const { row, column } = this.selection;
+    this.locked = row !== null && column !== null;
+    if (row !== null && column !== null) this.place = this.middle(row, column);
+    else this.place = null;
+  }
+
+  private choose(layer: string, channel: number): void {
+    this.selection = { layer, channel, row: null, column: null };
+    if (this.locked) this.selection = { ...this.selection, ...this.neuron() };
+    this.model.set("_selection", this.selection);
+    this.model.save_changes();
+    this.moved();
   }
 
   /** Selects a unit; a channel beyond the layer's last becomes the last. */
@@ -153,10 +291,7 @@ export class Store {
     if (!found) return;
     const kept = Math.max(0, Math.min(channel, found.channels - 1));
     if (layer === this.selection.layer && kept === this.selection.channel) return;
-    this.selection = { layer, channel: kept, row: null, column: null };
-    this.model.set("_selection", this.selection);
-    this.model.save_changes();
-    this.moved();
+    this.choose(layer, kept);
   }
 
   selectLayer(index: number): void {
@@ -255,15 +390,25 @@ export class Store {
     return page?.finished ? page.activations[page.channels.indexOf(this.selection.channel)] : undefined;
   }
 
+  /** The picture that the selected unit wants least, once it was made. */
+  negative(): Page | undefined {
+    return this.pages.get(this.key("negative"));
+  }
+
   /** Draws the selected unit's maximizing image. */
   drawImage(canvas: HTMLCanvasElement): void {
-    const page = this.page();
-    if (!page) return;
-    const { sheet, width, height, channels } = page;
-    canvas.width = width;
-    canvas.height = height;
-    const left = channels.indexOf(this.selection.channel) * width;
-    canvas.getContext("2d")?.drawImage(sheet, left, 0, width, height, 0, 0, width, height);
+    this.drawImageOf(canvas, this.selection.layer, this.selection.channel);
+  }
+
+  /** Draws a unit's maximizing image, if it is here; says whether it is. */
+  drawImageOf(canvas: HTMLCanvasElement, layer: string, channel: number): boolean {
+    for (const [key, page] of this.pages) {
+      const index = page.layer === layer && !key.startsWith("negative") ? page.channels.indexOf(channel) : -1;
+      if (index < 0) continue;
+      drawFrom(canvas, page, index);
+      return true;
+    }
+    return false;
   }
 
   /** Why `what` has nothing to show, "" if it has or may yet. */
@@ -332,11 +477,16 @@ export class Store {
 
   private askForMissing(): void {
     const { layer, channel } = this.selection;
-    if (this.picture && (this.shows("activations") || this.shows("picture")) && !this.stack("maps")) {
+    if (this.picture && ["activations", "picture", "unit", "here"].some((v) => this.shows(v)) && !this.stack("maps")) {
       this.ask("maps", { layer, channel, picture: this.picture.key });
     }
-    if (this.shows("filters") && !this.stack("filters")) this.ask("filters", { layer, channel });
+    const filters = this.shows("filters") || (this.shows("unit") && this.layer.filter);
+    if (filters && !this.stack("filters")) this.ask("filters", { layer, channel });
     if (this.picture && this.shows("picture") && !this.scores()) this.ask("scores", { picture: this.picture.key });
+    if (this.place && !this.fields.has(layer)) this.ask("field", { layer });
+    if (this.shows("here") && this.locked && this.unseen().length)
+      this.ask("here", { layer, channels: this.ranked().map(([unit]) => unit) });
+    if (this.shows("unit") && !this.negative()) this.askAtRest("negative", { layer, channel });
     if (this.shows("examples") && !this.spectrum()?.finished) this.askAtRest("examples", { layer, channel });
     if (this.shows("examples") && this.judged === this.key("trust") && !this.badges()) {
       this.ask("trust", { layer, channel });
@@ -356,12 +506,24 @@ export class Store {
     }
     const page = this.page();
     if (
-      (this.shows("maximization") || this.shows("examples")) &&
+      ["maximization", "examples", "unit"].some((view) => this.shows(view)) &&
       !page?.finished &&
       this.stopped !== this.key("page")
     ) {
       this.askAtRest("page", { layer, channels: this.pageChannels() });
     }
+  }
+
+  /** Ranked units whose maximizing image is not here. */
+  private unseen(): number[] {
+    const here = new Set(
+      [...this.pages].flatMap(([key, page]) =>
+        page.layer === this.selection.layer && page.finished && !key.startsWith("negative") ? page.channels : [],
+      ),
+    );
+    return this.ranked()
+      .map(([unit]) => unit)
+      .filter((unit) => !here.has(unit));
   }
 
   /** Asks once the selection has stayed for a while. */
@@ -390,7 +552,9 @@ export class Store {
     if (what === "ablation") return `${this.picture?.key} ${layer}:${channel} ${this.factor}`;
     if (what === "examples" || what === "trust" || what === "incoming" || what === "directions")
       return `${layer}:${channel}`;
-    if (what === "embedding") return layer;
+    if (what === "embedding" || what === "field") return layer;
+    if (what === "negative") return `negative ${layer}:${channel}`;
+    if (what === "here") return `here ${layer} ${this.ranked().map(([unit]) => unit)}`;
     if (what === "page") return `${layer} ${Math.floor(channel / PAGE)}`;
     const { planes, height, width } = this.tileShape(what);
     const most = Math.max(1, Math.floor((4 << 20) / Math.max(1, planes * height * width)));
@@ -418,7 +582,12 @@ export class Store {
       this.open.delete("page");
       this.running = null;
     }
-    if (!this.pages.has(page) || (this.shows("examples") && !this.spectrum())) this.movedAt = performance.now();
+    if (
+      !this.pages.has(page) ||
+      (this.shows("examples") && !this.spectrum()) ||
+      (this.shows("unit") && !this.negative())
+    )
+      this.movedAt = performance.now();
     if (this.stopped && this.stopped !== page) this.stopped = "";
     this.changed();
   }
@@ -439,9 +608,12 @@ export class Store {
   private answer(what: What, key: string, content: Message, buffers: DataView[]): void {
     if (content.weights !== undefined && content.weights !== this.weights) this.newWeights(content.weights);
     if (content.type === "stack") {
-      const [levels, ranges, largest, mean] = buffers;
-      const stack = { levels: bytes(levels), ranges: floats(ranges), largest: floats(largest), mean: floats(mean) };
+      const [ranges, largest, mean, active, where] = buffers.slice(1).map(floats);
+      const stack = { levels: bytes(buffers[0]), ranges, largest, mean, active, where };
       this.keep(key, { ...(content as unknown as Stack), ...stack });
+    } else if (content.type === "field") {
+      this.fields.set(key, content as unknown as Field);
+      if (this.locked) this.follow();
     } else if (content.type === "scores") {
       this.scoresOf.set(key, content.scores as Score[]);
     } else if (content.type === "trust") {
@@ -459,7 +631,7 @@ export class Store {
     } else if (content.type === "examples") {
       void this.keepSpectrum(key, content as unknown as Spectrum, buffers);
     } else if (content.type === "page") {
-      this.running = content.step as number;
+      if (what === "page") this.running = content.step as number;
       void this.keepPage(key, content as unknown as Page, buffers[0]);
     } else {
       this.open.delete(what);
@@ -578,6 +750,14 @@ export class Store {
     this.model.on(event, on);
     this.offs.push(() => this.model.off(event, on));
   }
+}
+
+/** Draws one picture of a page. */
+export function drawFrom(canvas: HTMLCanvasElement, page: Page, index: number): void {
+  const { sheet, width, height } = page;
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d")?.drawImage(sheet, index * width, 0, width, height, 0, 0, width, height);
 }
 
 interface Message {

@@ -3,7 +3,7 @@ import { el, say, short } from "../shared/dom";
 import { Grid, type Place } from "../shared/grid";
 import type { Stack } from "../shared/protocol";
 import type { Store } from "../shared/store";
-import { paint, valueAt } from "../shared/tiles";
+import { paint, type Scale, top, valueAt } from "../shared/tiles";
 import { View } from "./view";
 
 export class ActivationsView extends View {
@@ -11,6 +11,7 @@ export class ActivationsView extends View {
   private hover: Place | null = null;
   private shown: Stack | null = null;
   private readonly scale = el("span", { class: "scale" });
+  private readonly mode = el("select", { "aria-label": "what the colours run to" });
 
   constructor(store: Store) {
     super(store, "activations", "Activation maps");
@@ -18,11 +19,19 @@ export class ActivationsView extends View {
       (index) => this.shown && store.select(store.selection.layer, this.shown.start + index),
       (place) => {
         this.hover = place;
+        store.lookAt(place);
         this.tell();
       },
     );
     this.body.append(this.grid.root);
-    this.tools.append(this.scale);
+    for (const [value, text] of [
+      ["map", "colours: each map"],
+      ["layer", "colours: whole layer"],
+      ["fixed", "colours: stay as now"],
+    ])
+      this.mode.append(el("option", { value }, text));
+    this.mode.addEventListener("change", () => store.setScale({ mode: this.mode.value as Scale["mode"] }));
+    this.tools.append(this.scale, this.mode);
   }
 
   draw(): void {
@@ -32,8 +41,9 @@ export class ActivationsView extends View {
     this.empty(failure);
     if (!stack) return;
     const { layer, channel } = this.store.selection;
-    const key = `${this.store.picture?.key} ${layer} ${stack.weights} ${stack.start}`;
-    if (this.shown !== stack) this.scale.className = `scale ${stack.colour}`;
+    const { mapScale } = this.store;
+    const key = `${this.store.picture?.key} ${layer} ${stack.weights} ${stack.start} ${JSON.stringify(mapScale)}`;
+    this.drawScale(stack, mapScale);
     this.shown = stack;
     const { height, width } = stack;
     const label = `Activation maps of layer ${layer}, channels ${stack.start} to ${stack.start + stack.count - 1}`;
@@ -44,12 +54,31 @@ export class ActivationsView extends View {
         height,
         width,
         label,
-        paint: (i, out) => paint(stack, stack.start + i, 0, this.store.colours, out),
+        paint: (i, out) => paint(stack, stack.start + i, 0, this.store.colours, out, mapScale),
       },
       channel - stack.start,
     );
+    this.grid.point(this.store.neuron());
+    this.store.across = this.grid.across;
     this.root.dataset.shown = `${layer} ${this.store.picture?.key}`;
     this.tell();
+  }
+
+  private drawScale(stack: Stack, scale: Scale): void {
+    this.scale.className = `scale ${stack.colour}`;
+    this.mode.value = scale.mode;
+    const times = scale.contrast === 1 ? "" : ` / ${short(scale.contrast)}`;
+    const most = scale.mode === "map" ? `largest of each map${times}` : short(top(stack, stack.start, scale));
+    this.scale.dataset.low = stack.colour === "diverging" ? `blue −${most}` : "0";
+    this.scale.dataset.high = stack.colour === "diverging" ? `orange ${most}` : most;
+    this.scale.style.setProperty("--ramp", this.ramp(stack.colour));
+  }
+
+  /** The colour table as a gradient. */
+  private ramp(colour: string): string {
+    const table = this.store.colours[colour];
+    const stops = [0, 32, 64, 96, 128, 160, 192, 224, 255].map((l) => `rgb(${[...table.subarray(3 * l, 3 * l + 3)]})`);
+    return `linear-gradient(90deg, ${stops})`;
   }
 
   close(): void {

@@ -5,11 +5,24 @@ import { EVIDENCE, type Store } from "../shared/store";
 const NAMES: Record<string, string> = {
   all: "All",
   picture: "Picture",
+  unit: "Unit",
   filters: "Filters",
   maximization: "Maximizing",
   activations: "Maps",
+  here: "Here",
   evidence: "Evidence",
 };
+
+const KEYS = [
+  ["← →", "the unit before, the next"],
+  ["Shift ← →", "a row of maps back, on"],
+  ["[ ]", "the layer before, the next"],
+  ["+ −", "contrast of the maps"],
+  ["Esc", "lets go of a place"],
+  ["h", "these keys"],
+];
+/** Milliseconds a unit stays while they are run through. */
+const PLAY = 500;
 
 export class Controls {
   readonly root: HTMLElement;
@@ -19,6 +32,13 @@ export class Controls {
   private readonly layerText = el("output", { class: "text" });
   private readonly unitText = el("output", { class: "text" });
   private readonly problem = el("p", { class: "problem", role: "alert" });
+  private readonly play = el(
+    "button",
+    { type: "button", "aria-pressed": "false", title: "runs through the units" },
+    "Play",
+  );
+  private readonly help = el("div", { class: "help", hidden: true });
+  private timer = 0;
   private readonly switches = new Map<string, HTMLButtonElement>();
 
   constructor(private readonly store: Store) {
@@ -36,14 +56,47 @@ export class Controls {
       };
       this.switches.set(view, el("button", { type: "button", onclick: choose }, NAMES[view] ?? view));
     }
+    this.play.addEventListener("click", () => this.toggle());
+    for (const slider of [this.layer, this.unit]) slider.addEventListener("pointerdown", () => this.rest());
+    const keys = KEYS.map(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)]);
+    this.help.append(el("dl", {}, ...keys.flat()));
+    const question = el("button", { type: "button", title: "Keys (h)", onclick: () => this.showHelp() }, "?");
+    question.setAttribute("aria-label", "keys");
     this.root = el(
       "div",
       { class: "controls" },
       el("label", { class: "slider" }, el("span", {}, "Layer"), this.layer, this.layerText),
       el("label", { class: "slider" }, el("span", {}, "Unit"), this.unit, this.number, this.unitText),
-      el("div", { class: "switch", role: "group", "aria-label": "view" }, ...this.switches.values()),
+      this.play,
+      el("div", { class: "switch", role: "group", "aria-label": "view" }, ...this.switches.values(), question),
       this.problem,
+      this.help,
     );
+  }
+
+  close(): void {
+    this.rest();
+  }
+
+  showHelp(): void {
+    this.help.hidden = !this.help.hidden;
+  }
+
+  private toggle(): void {
+    if (this.timer) return this.rest();
+    this.timer = window.setInterval(() => {
+      const { layer, selection } = this.store;
+      this.store.select(layer.name, (selection.channel + 1) % layer.channels);
+    }, PLAY);
+    say(this.play, "Pause");
+    this.play.setAttribute("aria-pressed", "true");
+  }
+
+  private rest(): void {
+    clearInterval(this.timer);
+    this.timer = 0;
+    say(this.play, "Play");
+    this.play.setAttribute("aria-pressed", "false");
   }
 
   draw(): void {

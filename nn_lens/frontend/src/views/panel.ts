@@ -11,16 +11,20 @@ import { DirectionsView } from "./directions";
 import { EmbeddingView } from "./embedding";
 import { ExamplesView } from "./examples";
 import { FiltersView } from "./filters";
+import { HereView } from "./here";
 import { IncomingView } from "./incoming";
 import { MaximizationView } from "./maximization";
 import { PictureView } from "./picture";
+import { UnitView } from "./unit";
 import type { View } from "./view";
 
 const VIEWS: Record<string, new (store: Store) => View> = {
+  unit: UnitView,
   picture: PictureView,
   filters: FiltersView,
   maximization: MaximizationView,
   activations: ActivationsView,
+  here: HereView,
   examples: ExamplesView,
   attribution: AttributionView,
   ablation: AblationView,
@@ -65,6 +69,7 @@ export class Panel {
 
   close(): void {
     this.unsubscribe();
+    this.controls.close();
     for (const view of this.views.values()) view.close();
     this.root.remove();
   }
@@ -81,12 +86,31 @@ export class Panel {
   }
 
   private key(event: KeyboardEvent): void {
-    if (event.target instanceof HTMLInputElement && event.target.type === "number") return;
-    const index = this.store.network.layers.indexOf(this.store.layer);
-    if (event.key === "[") this.store.selectLayer(index - 1);
-    else if (event.key === "]") this.store.selectLayer(index + 1);
-    else return;
+    const { target } = event;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target instanceof HTMLInputElement && target.type === "number") return;
+    const slides =
+      target instanceof HTMLSelectElement || (target instanceof HTMLInputElement && target.type === "range");
+    if (!this.pressed(event, slides)) return;
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  /** Does what a key says; whether it says something. */
+  private pressed(event: KeyboardEvent, slides: boolean): boolean {
+    const { store } = this;
+    const index = store.network.layers.indexOf(store.layer);
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (step && !slides) {
+      const far = event.shiftKey ? store.across : 1;
+      store.select(store.layer.name, store.selection.channel + step * far);
+    } else if (event.key === "[") store.selectLayer(index - 1);
+    else if (event.key === "]") store.selectLayer(index + 1);
+    else if (event.key === "+" || event.key === "=") store.setScale({ contrast: store.mapScale.contrast * 1.25 });
+    else if (event.key === "-") store.setScale({ contrast: store.mapScale.contrast / 1.25 });
+    else if (event.key === "h") this.controls.showHelp();
+    else if (event.key === "Escape") store.unlock();
+    else return false;
+    return true;
   }
 }

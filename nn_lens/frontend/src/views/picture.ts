@@ -10,11 +10,13 @@ import { View } from "./view";
 export class PictureView extends View {
   private readonly canvas = el("canvas", { class: "picture", role: "img" });
   private readonly map = el("canvas", { class: "map", role: "img" });
+  private readonly boxes = [el("div", { class: "sees", hidden: true }), el("div", { class: "sees", hidden: true })];
   private readonly overlay = el("input", { type: "checkbox", onchange: () => this.draw() });
   private readonly scores = el("table", { class: "scores", "aria-label": "most probable classes" });
   private readonly problem = el("p", { class: "problem", role: "alert" });
   private readonly samples: HTMLButtonElement[];
   private drawn = "";
+  private mapped = "";
   private scored: unknown = null;
 
   constructor(store: Store) {
@@ -39,7 +41,7 @@ export class PictureView extends View {
     this.tools.append(upload, file);
     this.body.append(
       el("div", { class: "samples", role: "group", "aria-label": "sample pictures" }, ...this.samples),
-      el("div", { class: "pair" }, el("div", { class: "frame" }, this.canvas), el("div", { class: "frame" }, this.map)),
+      el("div", { class: "pair" }, this.frame(this.canvas, 0), this.frame(this.map, 1)),
       label,
       this.scores,
     );
@@ -57,6 +59,62 @@ export class PictureView extends View {
     });
   }
 
+  /** Around a canvas: what the pointer is over is looked at, a click or the arrow keys stay at a place. */
+  private frame(canvas: HTMLCanvasElement, index: number): HTMLElement {
+    const { store } = this;
+    const [, height, width] = store.network.input;
+    const label = "the picture; arrow keys choose a place";
+    const frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, canvas);
+    frame.append(this.boxes[index]);
+    if (height && width) frame.style.aspectRatio = `${width} / ${height}`;
+    frame.addEventListener("pointermove", (event) => {
+      const box = frame.getBoundingClientRect();
+      store.look({ y: (event.clientY - box.top) / box.height, x: (event.clientX - box.left) / box.width });
+    });
+    frame.addEventListener("pointerleave", () => store.look(null));
+    frame.addEventListener("click", (event) => {
+      const box = frame.getBoundingClientRect();
+      store.unlock();
+      store.look({ y: (event.clientY - box.top) / box.height, x: (event.clientX - box.left) / box.width });
+      store.lock();
+    });
+    frame.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const [rows, columns] = store.layer.grid;
+      const at = store.neuron() ?? { row: Math.floor(rows / 2), column: Math.floor(columns / 2) };
+      store.lockAt(at.row + step[0], at.column + step[1]);
+    });
+    return frame;
+  }
+
+  /** The box of what the neuron at the place sees, on the picture; its cell on the map. */
+  private drawBoxes(): void {
+    const { store } = this;
+    const neuron = store.neuron();
+    const [rows, columns] = store.layer.grid;
+    const cell: [number, number, number, number] | null = neuron && [
+      neuron.row / rows,
+      neuron.column / columns,
+      (neuron.row + 1) / rows,
+      (neuron.column + 1) / columns,
+    ];
+    for (const [i, at] of [store.box(), cell].entries()) {
+      this.boxes[i].hidden = !at;
+      this.boxes[i].classList.toggle("locked", store.locked);
+      if (!at) continue;
+      const [top, left, bottom, right] = at.map((share) => 100 * share);
+      Object.assign(this.boxes[i].style, {
+        top: `${top}%`,
+        left: `${left}%`,
+        height: `${bottom - top}%`,
+        width: `${right - left}%`,
+      });
+    }
+  }
+
   draw(): void {
     const store = this.store;
     say(this.problem, store.uploadError);
@@ -71,6 +129,7 @@ export class PictureView extends View {
     for (const [i, { name }] of store.samples.entries())
       this.samples[i].setAttribute("aria-pressed", String(name === picture?.name));
     this.drawMap();
+    this.drawBoxes();
     this.drawScores();
   }
 
@@ -83,11 +142,13 @@ export class PictureView extends View {
     const frame = this.canvas.parentElement as HTMLElement;
     const over = this.overlay.checked;
     if ((this.map.parentElement === frame) !== over)
-      (over ? frame : (frame.nextSibling as HTMLElement)).append(this.map);
+      (over ? frame : (frame.nextSibling as HTMLElement)).insertBefore(this.map, this.boxes[over ? 0 : 1]);
     if (!stack) return;
     const at = `${store.picture?.key} ${stack.weights} ${layer}:${channel}`;
-    if (this.map.dataset.shown === at) return;
-    drawTile(this.map, stack, channel, 0, store.colours);
+    const state = `${at} ${JSON.stringify(store.mapScale)}`;
+    if (this.mapped === state) return;
+    this.mapped = state;
+    drawTile(this.map, stack, channel, 0, store.colours, store.mapScale);
     this.map.dataset.shown = at;
     this.map.setAttribute("aria-label", `Activation map of ${layer}:${channel} on the picture`);
   }

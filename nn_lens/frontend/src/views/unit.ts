@@ -1,0 +1,158 @@
+/** The selected unit on one card: filter, the pictures it wants most and least, its map, its numbers, its address. */
+import { copied, el, say, short } from "../shared/dom";
+import { drawFrom, type Store } from "../shared/store";
+import { drawTile, valueAt } from "../shared/tiles";
+import { View } from "./view";
+
+interface Tile {
+  root: HTMLElement;
+  canvas: HTMLCanvasElement;
+  caption: HTMLElement;
+  drawn: string;
+}
+
+export class UnitView extends View {
+  private readonly filter = tile();
+  private readonly most = tile();
+  private readonly least = tile();
+  private readonly map = tile();
+  private readonly numbers = el("dl", { class: "numbers" });
+  private readonly address = el("code", { class: "address" });
+  private told = "";
+
+  constructor(store: Store) {
+    super(store, "unit-card", "Unit");
+    const copy = (text: () => string, what: string) => {
+      const button = el("button", { type: "button" }, what);
+      button.addEventListener("click", async () => {
+        say(button, (await copied(text())) ? "copied" : "not allowed here");
+        window.setTimeout(() => say(button, what), 1500);
+      });
+      return button;
+    };
+    this.tools.append(
+      this.address,
+      copy(() => this.address.textContent ?? "", "Copy"),
+      copy(() => store.code(), "Copy as code"),
+    );
+    const tiles = [this.filter, this.most, this.least, this.map].map(({ root }) => root);
+    this.body.classList.add("unit-row");
+    this.body.append(...tiles, this.numbers);
+  }
+
+  draw(): void {
+    const { store } = this;
+    const { layer, channel, row, column } = store.selection;
+    const place = row === null ? "" : `, ${row}, ${column}`;
+    say(this.address, `nl.Unit("${layer}", ${channel}${place})`);
+    this.drawFilter();
+    this.drawImages();
+    this.drawMap();
+    this.root.dataset.shown = `${layer}:${channel}`;
+  }
+
+  private drawFilter(): void {
+    const { store, filter } = this;
+    const { layer, channel } = store.selection;
+    const stack = store.stack("filters");
+    const none = !store.layer.filter;
+    filter.root.classList.toggle("none", none);
+    if (none)
+      return this.none(filter, "no filter", "This layer has no weights; its filters are those of the layer before");
+    stale(filter, !stack);
+    filter.root.title = "";
+    const key = `${layer}:${channel} ${stack?.weights}`;
+    if (!stack || filter.drawn === key) return;
+    filter.drawn = key;
+    let plane = 0;
+    if (stack.colour !== "rgb") {
+      const size = stack.height * stack.width;
+      const at = (channel - stack.start) * stack.planes * size;
+      const strength = (p: number) => {
+        const levels = stack.levels.subarray(at + p * size, at + (p + 1) * size);
+        return levels.reduce((most, level) => Math.max(most, Math.abs(level - 128)), 0);
+      };
+      const strengths = Array.from({ length: stack.planes }, (_, p) => strength(p));
+      plane = strengths.indexOf(Math.max(...strengths));
+    }
+    drawTile(filter.canvas, stack, channel, plane, store.colours);
+    const slice = stack.colour === "rgb" ? "filter" : `filter, input ${plane} of ${stack.planes}`;
+    say(filter.caption, slice);
+    filter.canvas.setAttribute("aria-label", `Filter of ${layer}:${channel}${slice.slice(6)}`);
+  }
+
+  private drawImages(): void {
+    const { store, most, least } = this;
+    const { layer, channel } = store.selection;
+    const page = store.page();
+    stale(most, !page);
+    const index = page ? page.channels.indexOf(channel) : -1;
+    const key = `${layer}:${channel} ${page?.step} ${page?.finished} ${page?.weights}`;
+    if (page && index >= 0 && most.drawn !== key) {
+      drawFrom(most.canvas, page, index);
+      most.drawn = key;
+      const value = short(page.activations[index]);
+      say(most.caption, `wants most · ${value}`);
+      most.canvas.setAttribute("aria-label", `Maximizing image of ${layer}:${channel}, activation ${value}`);
+    }
+    const failure = store.failure("negative");
+    const negative = store.negative();
+    stale(least, !negative);
+    least.root.title = "";
+    if (failure) this.none(least, "wants least", failure);
+    const sign = `${layer}:${channel} ${negative?.weights}`;
+    if (negative && least.drawn !== sign) {
+      drawFrom(least.canvas, negative, 0);
+      least.drawn = sign;
+      const value = short(negative.activations[0]);
+      say(least.caption, `wants least · ${value}`);
+      least.canvas.setAttribute("aria-label", `Image that ${layer}:${channel} wants least, activation ${value}`);
+    }
+  }
+
+  private drawMap(): void {
+    const { store, map } = this;
+    const { layer, channel, row, column } = store.selection;
+    const stack = store.stack("maps");
+    stale(map, !stack);
+    if (!stack) return;
+    const key = `${store.picture?.key} ${layer}:${channel} ${stack.weights} ${JSON.stringify(store.mapScale)}`;
+    if (map.drawn !== key) {
+      drawTile(map.canvas, stack, channel, 0, store.colours, store.mapScale);
+      map.drawn = key;
+      say(map.caption, `map of ${store.picture?.name || "your picture"}`);
+      map.canvas.setAttribute("aria-label", `Activation map of ${layer}:${channel}`);
+    }
+    const n = channel - stack.start;
+    const rows: [string, string][] = [
+      ["largest", `${short(stack.largest[n])} at row ${stack.where[2 * n]}, column ${stack.where[2 * n + 1]}`],
+      ["mean", short(stack.mean[n])],
+      ["active", `${(100 * stack.active[n]).toFixed(0)} % of places`],
+    ];
+    if (row !== null && column !== null)
+      rows.push([`at ${row}, ${column}`, short(valueAt(stack, channel, 0, row, column))]);
+    const told = JSON.stringify(rows);
+    if (told === this.told) return;
+    this.told = told;
+    this.numbers.replaceChildren(...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  }
+
+  private none(of: Tile, caption: string, why: string): void {
+    stale(of, false);
+    say(of.caption, caption);
+    of.root.title = why;
+    of.canvas.setAttribute("aria-label", why);
+    of.drawn = "";
+    of.canvas.width = of.canvas.height = 1;
+  }
+}
+
+function tile(): Tile {
+  const canvas = el("canvas", { role: "img", "aria-label": "not here yet" });
+  const caption = el("figcaption", { class: "caption" });
+  return { root: el("figure", {}, canvas, caption), canvas, caption, drawn: "" };
+}
+
+function stale(of: Tile, is: boolean): void {
+  of.canvas.classList.toggle("stale", is);
+}
