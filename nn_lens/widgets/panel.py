@@ -8,9 +8,11 @@ place. Nothing is computed in a callback.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, ClassVar
 
 import anywidget
@@ -29,7 +31,7 @@ from nn_lens.sessions import evidence, requests
 from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
-from nn_lens.widgets import cells, messages
+from nn_lens.widgets import cells, export, messages
 from nn_lens.widgets.frames import Frames, Message
 from nn_lens.widgets.traits import LayerTrait, PictureTrait, UnitTrait
 from nn_lens.widgets.uploads import Uploads
@@ -41,6 +43,7 @@ STACK = ("levels", "ranges", "largest", "mean", "active", "where")  # buffers of
 PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
 
 _picture_numbers = itertools.count(1)
+_questions = itertools.count(-1, -1)  # of `answers`; the browser's own are above 0
 
 
 @cache
@@ -102,6 +105,7 @@ class Panel(anywidget.AnyWidget):
         self._frames = Frames(self._post)
         self._uploads = Uploads()
         self._jobs: dict[str, Job] = {}
+        self._recorded: dict[int, SimpleQueue[Message]] = {}  # answers that do not go to the browser, by question
         self._told = 0, -1  # the last question that was answered in parts, and how many
         samples = network.samples or sample_pictures(network.input_shape)
         first = network.unit(unit) if unit is not None else Unit(layers[0].name, 0)
@@ -259,14 +263,50 @@ class Panel(anywidget.AnyWidget):
             else:
                 self._post({"type": job.state.value, "id": number, "what": what}, [])
 
-        self._jobs[what] = self.session.submit((id(self), what), work, deliver, urgency)
+        # What an export asks for does not take the place of what the browser asks for.
+        slot = (id(self), what, number in self._recorded)
+        self._jobs[what] = self.session.submit(slot, work, deliver, urgency)
 
     def _stop(self, what: str) -> None:
-        self.session.cancel((id(self), what))
+        self.session.cancel((id(self), what, False))
 
     def _post(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        if self.comm is not None:
+        recorded = self._recorded.get(content.get("id", 0))
+        if recorded is not None:
+            recorded.put((content, buffers))
+        elif self.comm is not None:
             self.send(content, buffers)
+
+    def answers(self, what: str, **content: Any) -> Iterator[Message]:
+        """All messages that answer a question, as the browser would get them; waits for them.
+
+        Raises:
+            LensError: the question cannot be answered.
+        """
+        number = next(_questions)
+        queue: SimpleQueue[Message] = SimpleQueue()
+        self._recorded[number] = queue
+        try:
+            self._want({"what": what, "id": number, **content})
+            while True:
+                head, buffers = queue.get()
+                if head["type"] == "error":
+                    raise LensError(str(head["text"]))
+                if head["type"] in ("done", "cancelled"):
+                    return
+                yield head, buffers
+        finally:
+            del self._recorded[number]
+
+    def to_html(self, path: str | os.PathLike[str], layers: Sequence[str] | None = None) -> None:
+        """Writes the panel as one HTML file that still scrubs, hovers and switches views, with no kernel and no network.
+
+        layers: what it holds, all units of each; None: the selected layer. Of the evidence it holds the selected unit's.
+
+        Raises:
+            UnknownLayer: no such layer. LensError: the file cannot be written.
+        """
+        export.write(self, Path(path).expanduser(), list(layers) if layers is not None else [self.layer])
 
     def refuse(self, error: LensError) -> None:
         """Shows in the panel why a value was not taken."""

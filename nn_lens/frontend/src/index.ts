@@ -3,6 +3,8 @@ import type { AnyModel } from "@anywidget/types";
 import { Store } from "./shared/store";
 import { Panel } from "./views/panel";
 
+export { stored } from "./stored";
+
 const stores = new WeakMap<AnyModel, Store>();
 
 function storeOf(model: AnyModel): Store {

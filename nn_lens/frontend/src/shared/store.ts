@@ -147,6 +147,11 @@ export class Store {
     return this.layers.get(this.selection.layer) as Layer;
   }
 
+  /** Whether there may be a kernel behind it; an exported page has none. */
+  get live(): boolean {
+    return !this.model.get("_stored");
+  }
+
   get view(): string {
     return this.model.get("view") || "all";
   }
@@ -632,7 +637,9 @@ export class Store {
       void this.keepSpectrum(key, content as unknown as Spectrum, buffers);
     } else if (content.type === "page") {
       if (what === "page") this.running = content.step as number;
-      void this.keepPage(key, content as unknown as Page, buffers[0]);
+      // Ranked units may come on several pages.
+      const of = what === "here" ? `${key} ${content.channels}` : key;
+      void this.keepPage(of, content as unknown as Page, buffers[0]);
     } else {
       this.open.delete(what);
       if (content.type === "done") this.complete.add(`${what} ${key}`);

@@ -38,7 +38,7 @@ export class PictureView extends View {
       );
     });
     const label = el("label", { class: "overlay" }, this.overlay, "map on the picture");
-    this.tools.append(upload, file);
+    if (store.live) this.tools.append(upload, file);
     this.body.append(
       el("div", { class: "samples", role: "group", "aria-label": "sample pictures" }, ...this.samples),
       el("div", { class: "pair" }, this.frame(this.canvas, 0), this.frame(this.map, 1)),

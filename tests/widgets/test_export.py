@@ -1,0 +1,48 @@
+"""What an exported page holds, and what cannot be exported."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from models import small
+
+import nn_lens as nl
+
+
+def stored(text: str) -> dict:
+    return json.loads(re.search(r'id="stored">(.*?)</script>', text, re.S)[1])
+
+
+def test_the_page_holds_the_layers_that_were_named(tmp_path):
+    lens = nl.Lens(small(), unit="3:2")
+    lens.to_html(tmp_path / "page.html", layers=["0", "3"])
+    text = (tmp_path / "page.html").read_text()
+    data = stored(text)
+    assert [d["name"] for d in data["traits"]["_network"]["layers"]] == ["0", "3"]
+    asked = [(a["question"]["what"], a["question"].get("layer")) for a in data["answers"]]
+    assert ("maps", "0") in asked
+    assert ("page", "3") in asked
+    assert not [a for a in data["answers"] if "error" in a and a["question"]["what"] in ("maps", "page", "filters")]
+    lens.close()
+
+
+def test_the_browsers_own_questions_go_on(tmp_path):
+    lens = nl.Lens(small(), unit="3:2")
+    assert [head["type"] for head, _ in lens.answers("filters", layer="3", channel=0)] == ["stack"]
+    with pytest.raises(nl.LensError, match="has no filters"):
+        list(lens.answers("filters", layer="2", channel=0))
+    assert not lens._recorded
+    lens.close()
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    lens = nl.Lens(small(), unit="3:2")
+    with pytest.raises(nl.LensError, match="cannot be written: there is no folder"):
+        lens.to_html(tmp_path / "no" / "page.html")
+    with pytest.raises(nl.LensError, match="There is no layer 'moon'"):
+        lens.to_html(tmp_path / "page.html", layers=["moon"])
+    with pytest.raises(nl.LensError, match="at least one layer"):
+        lens.to_html(tmp_path / "page.html", layers=[])
+    lens.close()
