@@ -16,6 +16,8 @@ _PUBLIC = {
     "Network": "engine.network",
     "IMAGENET": "engine.network",
     "filters": "engine.filters",
+    "arithmetic": "engine.arithmetic",
+    "correlated": "engine.arithmetic",
     "activations": "engine.activations",
     "receptive_field": "engine.receptive_field",
     "maximize": "engine.maximize",
@@ -40,6 +42,7 @@ _PUBLIC = {
     "ActivationsView": "widgets.activations",
     "ExamplesView": "widgets.examples",
     "AttributionView": "widgets.attribution",
+    "KernelLab": "widgets.kernel_lab",
 }
 _MODULES = {
     "objectives": "engine.objectives",
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
     from nn_lens.engine import trust as trust
     from nn_lens.engine.ablation import ablate as ablate
     from nn_lens.engine.activations import activations as activations
+    from nn_lens.engine.arithmetic import arithmetic as arithmetic
+    from nn_lens.engine.arithmetic import correlated as correlated
     from nn_lens.engine.attribution import attribute as attribute
     from nn_lens.engine.attribution import attribute_all as attribute_all
     from nn_lens.engine.attribution import occlusion_steps as occlusion_steps
@@ -83,6 +88,7 @@ if TYPE_CHECKING:
     from nn_lens.widgets.attribution import AttributionView as AttributionView
     from nn_lens.widgets.examples import ExamplesView as ExamplesView
     from nn_lens.widgets.filters import FiltersView as FiltersView
+    from nn_lens.widgets.kernel_lab import KernelLab as KernelLab
     from nn_lens.widgets.lens import Lens as Lens
     from nn_lens.widgets.maximization import MaximizationView as MaximizationView
 

@@ -59,6 +59,24 @@ def outputs(model: nn.Module, x: torch.Tensor, names: Sequence[str]) -> dict[str
     return found
 
 
+def fed(model: nn.Module, x: torch.Tensor, name: str) -> torch.Tensor:
+    """What the named module reads at its first call, for one forward pass of `x`."""
+    found: list[torch.Tensor] = []
+
+    def remember(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        found.append(inputs[0].clone())
+        raise _Enough
+
+    handle = model.get_submodule(name).register_forward_pre_hook(remember)
+    try:
+        model(x)
+    except _Enough:
+        pass
+    finally:
+        handle.remove()
+    return found[0]
+
+
 def trace(model: nn.Module, x: torch.Tensor) -> tuple[list[Seen], Any]:
     """Every module that one whole forward pass of `x` calls, as they first answer, and the model's output.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from nn_lens.engine import images
 from nn_lens.engine.activations import several_activations
+from nn_lens.engine.arithmetic import Arithmetic, arithmetic
 from nn_lens.engine.filters import filters
 from nn_lens.engine.maximize import Maximized, Run
 from nn_lens.engine.network import Network
@@ -123,6 +124,11 @@ def page(session: Session, units: list[Unit], seed: int = 0, negative: bool = Fa
         entry = found[i] = _entry(result.images[n], sign * result.activations[n], result.steps, result.notes[n])
         session.cache.put(keys[i], entry, keep=True)
     yield _page(units, found, True, version)
+
+
+def sum_of(session: Session, picture: Any, unit: Unit) -> Iterator[Arithmetic]:
+    """The multiplication behind one neuron's answer to a picture."""
+    yield arithmetic(session.network(), picture, unit)
 
 
 def field(session: Session, layer: str) -> Iterator[ReceptiveField]:

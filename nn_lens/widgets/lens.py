@@ -25,6 +25,8 @@ class Lens(Panel):
         "maximization",
         "activations",
         "here",
+        "arithmetic",
+        "kernel",
         "examples",
         "attribution",
         "ablation",

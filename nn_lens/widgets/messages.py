@@ -9,6 +9,7 @@ import numpy as np
 
 from nn_lens.engine import images
 from nn_lens.engine.ablation import Ablation
+from nn_lens.engine.arithmetic import Arithmetic
 from nn_lens.engine.attribution import Attribution
 from nn_lens.engine.embedding import Embedding
 from nn_lens.engine.incoming import Incoming
@@ -19,6 +20,7 @@ from nn_lens.units import Unit
 Message = tuple[dict[str, Any], list[bytes]]
 
 _CLASSES = 6  # whose scores move most
+_INPUTS = 3  # of a sum that are shown
 _ACROSS = 20  # thumbnails in a row of a sheet
 
 
@@ -102,6 +104,21 @@ def feeding(number: int, found: Incoming, pictures: Mapping[Unit, np.ndarray]) -
     blank = np.full((1, 1, 3), 128, np.uint8)
     tiles = images.padded([images.rgb(pictures[u][None])[0] if u in pictures else blank for u, _ in found])
     return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)]
+
+
+def arithmetic(number: int, found: Arithmetic) -> Message:
+    """The strongest inputs' windows, kernels and products; the others as one sum."""
+    shown = found.strongest[:_INPUTS]
+    sums = found.sums
+    head = {
+        "type": "arithmetic", "id": number, "unit": str(found.unit),
+        "inputs": [{"number": int(found.inputs[i]), "sum": float(sums[i])} for i in shown],
+        "height": found.kernel.shape[1], "width": found.kernel.shape[2],
+        "rest": float(np.delete(sums, shown).sum()), "restCount": len(sums) - len(shown), "bias": found.bias,
+        "value": found.value, "then": [list(pair) for pair in found.then], "alt": found.alt_text,
+    }  # fmt: skip
+    values = np.stack([part[shown] for part in (found.window, found.kernel, found.products)])
+    return head, [np.ascontiguousarray(values, np.float32).tobytes()]
 
 
 def beside(number: int, rows: Sequence[Beside], count: int) -> Message:

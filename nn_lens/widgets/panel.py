@@ -201,13 +201,16 @@ class Panel(anywidget.AnyWidget):
     def _want(self, content: dict[str, Any]) -> None:
         what, number = content["what"], content["id"]
         layer, channel = content.get("layer", ""), int(content.get("channel", 0))
-        if what in ("maps", "scores"):
+        if what in ("maps", "scores", "arithmetic"):
             if self._picture is None or self._picture["key"] != content["picture"]:
                 self._post({"type": "cancelled", "id": number, "what": what}, [])
                 return
             picture, key = self.picture, f"{id(self.session)} {content['picture']}"
             if what == "maps":
                 self._ask(what, number, lambda s: requests.maps(s, picture, key, layer, channel), self._stack)
+            elif what == "arithmetic":
+                unit = Unit(layer, channel, int(content["row"]), int(content["column"]))
+                self._ask(what, number, lambda s: requests.sum_of(s, picture, unit), self._arithmetic)
             else:
                 self._ask(what, number, lambda s: requests.scores(s, picture), self._scores)
         elif what == "filters":
@@ -351,6 +354,9 @@ class Panel(anywidget.AnyWidget):
     def _field(self, number: int, field: Any) -> None:
         head = {"size": list(field.size), "stride": list(field.stride), "offset": list(field.offset)}
         self._post({"type": "field", "id": number, **head}, [])
+
+    def _arithmetic(self, number: int, found: Any) -> None:
+        self._post(*messages.arithmetic(number, found))
 
     def _spectrum(self, number: int, found: evidence.Spectrum) -> None:
         self._post(*messages.spectrum(number, found))

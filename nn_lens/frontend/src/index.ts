@@ -1,8 +1,10 @@
 /** The entry point that anywidget loads: one store per widget model, any number of drawn views of it. */
 import type { AnyModel } from "@anywidget/types";
 import { Store } from "./shared/store";
+import { renderLab } from "./views/kernel_lab";
 import { Panel } from "./views/panel";
 
+export { correlate } from "./shared/correlate";
 export { stored } from "./stored";
 
 const stores = new WeakMap<AnyModel, Store>();
@@ -18,6 +20,7 @@ function storeOf(model: AnyModel): Store {
 
 export default {
   initialize({ model }: { model: AnyModel }) {
+    if (model.get("_kind") === "KernelLab") return;
     const store = storeOf(model);
     return () => {
       store.close();
@@ -25,6 +28,7 @@ export default {
     };
   },
   render({ model, el }: { model: AnyModel; el: HTMLElement }) {
+    if (model.get("_kind") === "KernelLab") return renderLab(model, el);
     const panel = new Panel(storeOf(model), el);
     return () => panel.close();
   },

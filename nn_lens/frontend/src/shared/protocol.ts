@@ -160,6 +160,22 @@ export interface Embedding {
   sheet: ImageBitmap | null;
 }
 
+/** How one neuron of a convolution comes to its answer: its strongest inputs, and the rest added up. */
+export interface Arithmetic {
+  unit: string;
+  inputs: { number: number; sum: number }[];
+  height: number;
+  width: number;
+  rest: number;
+  restCount: number;
+  bias: number;
+  value: number;
+  then: [layer: string, value: number][];
+  alt: string;
+  /** Windows of all inputs, kernels of all, products of all. */
+  values: Float32Array;
+}
+
 export type Score = [label: string, probability: number];
 
 /** The kinds of things that the browser asks for; one question of each kind is open at a time. */
@@ -171,6 +187,7 @@ export type What =
   | "negative"
   | "here"
   | "field"
+  | "arithmetic"
   | "examples"
   | "trust"
   | "attribution"

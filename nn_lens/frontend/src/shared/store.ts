@@ -6,6 +6,7 @@
 import type { AnyModel } from "@anywidget/types";
 import {
   type Ablation,
+  type Arithmetic,
   type Attribution,
   type Badge,
   type Beside,
@@ -37,6 +38,8 @@ const CHUNK = 512 << 10;
 /** Views that the "evidence" view shows together, beside the picture. */
 export const EVIDENCE = ["examples", "attribution", "ablation", "incoming", "directions", "embedding"];
 
+/** Views that have a tab of their own, and are not among "all". */
+export const APART = ["kernel"];
 /** How many units are ranked at a place. */
 export const RANKED = 8;
 
@@ -79,6 +82,7 @@ export class Store {
   private attributionsOf = new Map<string, Attribution[]>();
   private ablations = new Map<string, Ablation>();
   private feeding = new Map<string, Incoming>();
+  private sums = new Map<string, Arithmetic>();
   private besides = new Map<string, Beside>();
   private embeddings = new Map<string, Embedding>();
   /** Kinds and keys whose questions have been answered to the end. */
@@ -165,7 +169,7 @@ export class Store {
   shows(view: string): boolean {
     if (!this.views.includes(view) || this.views.length === 1) return this.views.includes(view);
     if (this.view === "evidence") return view === "picture" || view === "unit" || EVIDENCE.includes(view);
-    return this.view === view || (this.view === "all" && !EVIDENCE.includes(view));
+    return this.view === view || (this.view === "all" && ![...EVIDENCE, ...APART].includes(view));
   }
 
   /** The neuron of the present layer at the place that is looked at. */
@@ -351,6 +355,10 @@ export class Store {
     return this.feeding.get(this.key("incoming"));
   }
 
+  arithmetic(): Arithmetic | undefined {
+    return this.sums.get(this.key("arithmetic"));
+  }
+
   beside(): Beside | undefined {
     return this.besides.get(this.key("directions"));
   }
@@ -485,10 +493,14 @@ export class Store {
     if (this.picture && ["activations", "picture", "unit", "here"].some((v) => this.shows(v)) && !this.stack("maps")) {
       this.ask("maps", { layer, channel, picture: this.picture.key });
     }
-    const filters = this.shows("filters") || (this.shows("unit") && this.layer.filter);
+    const filters = this.shows("filters") || ((this.shows("unit") || this.shows("kernel")) && this.layer.filter);
     if (filters && !this.stack("filters")) this.ask("filters", { layer, channel });
     if (this.picture && this.shows("picture") && !this.scores()) this.ask("scores", { picture: this.picture.key });
     if (this.place && !this.fields.has(layer)) this.ask("field", { layer });
+    if (this.shows("arithmetic") && this.locked && this.picture && !this.arithmetic()) {
+      const { row, column } = this.selection;
+      this.ask("arithmetic", { layer, channel, row, column, picture: this.picture.key });
+    }
     if (this.shows("here") && this.locked && this.unseen().length)
       this.ask("here", { layer, channels: this.ranked().map(([unit]) => unit) });
     if (this.shows("unit") && !this.negative()) this.askAtRest("negative", { layer, channel });
@@ -558,6 +570,10 @@ export class Store {
     if (what === "examples" || what === "trust" || what === "incoming" || what === "directions")
       return `${layer}:${channel}`;
     if (what === "embedding" || what === "field") return layer;
+    if (what === "arithmetic") {
+      const { row, column } = this.selection;
+      return `${this.picture?.key} ${layer}:${channel}@${row},${column}`;
+    }
     if (what === "negative") return `negative ${layer}:${channel}`;
     if (what === "here") return `here ${layer} ${this.ranked().map(([unit]) => unit)}`;
     if (what === "page") return `${layer} ${Math.floor(channel / PAGE)}`;
@@ -627,6 +643,8 @@ export class Store {
       void this.keepAttribution(key, content as unknown as Attribution, buffers[0]);
     } else if (content.type === "incoming") {
       void this.keepFeeding(key, content as unknown as Incoming, buffers[0]);
+    } else if (content.type === "arithmetic") {
+      this.sums.set(key, { ...(content as unknown as Arithmetic), values: floats(buffers[0]) });
     } else if (content.type === "directions") {
       void this.keepBeside(key, content as unknown as Beside, buffers[0]);
     } else if (content.type === "embedding") {
@@ -744,6 +762,7 @@ export class Store {
     this.attributionsOf.clear();
     this.ablations.clear();
     this.feeding.clear();
+    this.sums.clear();
     for (const beside of this.besides.values()) beside.sheet?.close();
     this.besides.clear();
     for (const embedding of this.embeddings.values()) embedding.sheet?.close();

@@ -10,6 +10,8 @@ const NAMES: Record<string, string> = {
   maximization: "Maximizing",
   activations: "Maps",
   here: "Here",
+  arithmetic: "Arithmetic",
+  kernel: "Kernel lab",
   evidence: "Evidence",
 };
 

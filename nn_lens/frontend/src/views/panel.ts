@@ -5,6 +5,7 @@ import type { Store } from "../shared/store";
 import { takeFrom } from "../shared/upload";
 import { AblationView } from "./ablation";
 import { ActivationsView } from "./activations";
+import { ArithmeticView } from "./arithmetic";
 import { AttributionView } from "./attribution";
 import { Controls } from "./controls";
 import { DirectionsView } from "./directions";
@@ -13,6 +14,7 @@ import { ExamplesView } from "./examples";
 import { FiltersView } from "./filters";
 import { HereView } from "./here";
 import { IncomingView } from "./incoming";
+import { KernelView } from "./kernel";
 import { MaximizationView } from "./maximization";
 import { PictureView } from "./picture";
 import { UnitView } from "./unit";
@@ -25,6 +27,8 @@ const VIEWS: Record<string, new (store: Store) => View> = {
   maximization: MaximizationView,
   activations: ActivationsView,
   here: HereView,
+  arithmetic: ArithmeticView,
+  kernel: KernelView,
   examples: ExamplesView,
   attribution: AttributionView,
   ablation: AblationView,
