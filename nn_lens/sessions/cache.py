@@ -48,6 +48,12 @@ class Cache:
         self.dropped = 0
         """How many damaged files were found and dropped."""
 
+    def forget(self) -> None:
+        """Empties the memory; files stay."""
+        with self._lock:
+            self._memory.clear()
+            self._used = 0
+
     def get(self, key: str) -> Arrays | None:
         """The arrays put under `key`, None if there are none or their file is damaged."""
         with self._lock:

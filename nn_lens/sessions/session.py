@@ -157,6 +157,7 @@ class Session:
             thread.join(timeout=10)
         self._copy, self._fingerprint = None, None
         self.kept.clear()
+        self.cache.forget()
 
     def __repr__(self) -> str:
         return f"Session({self.net!r})"

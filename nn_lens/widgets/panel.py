@@ -405,10 +405,15 @@ class Panel(anywidget.AnyWidget):
             self._unwatch()
             self.session.leave(self)
             self.layout.close()
+            # A notebook keeps what its cells gave: without this, the networks of all runs of a cell would live on.
+            self._jobs.clear()
+            self._sources.clear()
+            del self.session
         super().close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.session.net.name} at {self.unit}>"
+        of = self.session.net.name if hasattr(self, "session") else "a network, closed,"
+        return f"<{type(self).__name__} of {of} at {self.unit}>"
 
 
 def _said(error: BaseException | None) -> str:

@@ -113,6 +113,7 @@ export class Store {
     this.selection = model.get("_selection");
     this.picture = model.get("_picture");
     this.weights = model.get("_weights");
+    this.follow();
     this.listen("change:_selection", () => {
       this.selection = model.get("_selection");
       this.follow();
@@ -280,10 +281,9 @@ export class Store {
 
   /** Looks where a selection that came from Python looks. */
   private follow(): void {
-    const { row, column } = this.selection;
+    const { row = null, column = null } = this.selection;
     this.locked = row !== null && column !== null;
-    if (row !== null && column !== null) this.place = this.middle(row, column);
-    else this.place = null;
+    this.place = row !== null && column !== null ? this.middle(row, column) : null;
   }
 
   private choose(layer: string, channel: number): void {

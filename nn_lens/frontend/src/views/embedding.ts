@@ -10,7 +10,7 @@ const SIDE = 22;
 const CLICK = 4;
 
 export class EmbeddingView extends View {
-  private readonly canvas = el("canvas", { class: "plane", role: "img", tabindex: 0 });
+  private readonly canvas = el("canvas", { class: "plane", role: "img", tabindex: 0, "aria-label": "not here yet" });
   private readonly clear = el("button", { type: "button", onclick: () => this.select([]) }, "Select none");
   private readonly observer: ResizeObserver;
   private drawn = "";

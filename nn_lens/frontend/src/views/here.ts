@@ -36,11 +36,13 @@ export class HereView extends View {
       const found = ranked[i];
       tile.root.setAttribute("aria-disabled", String(!found));
       if (!found) {
+        tile.root.setAttribute("aria-label", "no unit yet");
         say(tile.caption, " ");
         tile.canvas.classList.add("none");
         tile.drawn = "";
         return;
       }
+      tile.root.setAttribute("aria-label", `${layer}:${found[0]}, answers ${short(found[1])}`);
       tile.channel = found[0];
       tile.root.setAttribute("aria-pressed", String(found[0] === channel));
       say(tile.caption, `${found[0]} · ${short(found[1])}`);
