@@ -27,4 +27,4 @@ def _load_jupyter_server_extension(_app: Any) -> None:
         return await opened(self, *args, **kwargs)
 
     open_at_once.sends_at_once = True  # type: ignore[attr-defined]
-    KernelWebsocketHandler.open = open_at_once
+    KernelWebsocketHandler.open = open_at_once  # type: ignore[method-assign]

@@ -102,6 +102,12 @@ class Mailbox:
             if self._jobs.get(job.slot) is job:
                 del self._jobs[job.slot]
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        with self._changed:
+            return not (self._jobs or self._leaving)
+
     def close(self) -> None:
         """Cancels everything; nothing is taken in any more."""
         with self._changed:

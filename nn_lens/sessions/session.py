@@ -158,6 +158,7 @@ class Session:
         self._copy, self._fingerprint = None, None
         self.kept.clear()
         self.cache.forget()
+        cpu.return_memory()
 
     def __repr__(self) -> str:
         return f"Session({self.net!r})"
@@ -173,6 +174,8 @@ def _work(mailbox: Mailbox) -> None:
             job.state, job.error = State.FAILED, error
         if job.final:
             mailbox.remove(job)
+            if job.urgency and mailbox.empty:  # one that took its time
+                cpu.return_memory()
 
 
 def _state(model: nn.Module) -> tuple[Any, ...]:

@@ -403,11 +403,12 @@ class Panel(anywidget.AnyWidget):
                 self._stop(what)
             self._frames.close()
             self._unwatch()
-            self.session.leave(self)
             self.layout.close()
             # A notebook keeps what its cells gave: without this, the networks of all runs of a cell would live on.
             self._jobs.clear()
             self._sources.clear()
+            self._trait_values.pop("picture", None)
+            self.session.leave(self)
             del self.session
         super().close()
 

@@ -123,7 +123,9 @@ def test_scores_are_the_networks(lens, talk):
     assert head["scores"] == lens.session.net.predict(PICTURE)
 
 
-def test_a_page_ends_with_what_the_engine_makes(lens, talk):
+def test_a_page_ends_with_what_the_engine_makes():
+    lens = nl.Lens(nl.Session(small(), cache=False), picture=PICTURE)
+    talk = Conversation(lens)
     messages = talk.ask("page", layer="3", channels=[0, 1, 2])
     pages = [m for m in messages if m[0]["type"] == "page"]
     last, (sheet,) = pages[-1]
@@ -134,6 +136,7 @@ def test_a_page_ends_with_what_the_engine_makes(lens, talk):
     np.testing.assert_array_equal(shown, images.sheet(tiles, 3))
     np.testing.assert_allclose(last["activations"], expected.activations, rtol=1e-5)
     assert len(pages) > 1, "it streams"
+    lens.close()
 
 
 def test_a_page_stops_when_a_new_one_is_wanted(lens, talk):

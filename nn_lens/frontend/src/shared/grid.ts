@@ -37,6 +37,7 @@ export class Grid {
   private atlasColumns = 1;
   private drawn = "";
   private columns = 1;
+  private scrolls = false;
   private cell = { width: 1, height: 1 };
 
   constructor(
@@ -121,7 +122,8 @@ export class Grid {
     this.mark.style.width = `${this.cell.width}px`;
     this.mark.style.height = `${this.cell.height}px`;
     if (!moved) return;
-    // Keeps the chosen tile in sight without moving the page.
+    // Keeps the chosen tile in sight without moving the page. What fits need not be asked for, which costs a layout.
+    if (!this.scrolls) return;
     const { scrollTop, clientHeight } = this.root;
     if (top < scrollTop) this.root.scrollTop = top;
     else if (top + this.cell.height > scrollTop + clientHeight)
@@ -155,6 +157,7 @@ export class Grid {
     this.cell = { width, height: Math.max(4, Math.round(width * aspect)) };
     this.columns = Math.max(1, Math.floor((room + GAP) / (width + GAP)));
     const rows = Math.ceil(tiles.count / this.columns);
+    this.scrolls = rows * (this.cell.height + GAP) > this.root.clientHeight;
     const dpr = window.devicePixelRatio || 1;
     const [w, h] = [this.columns * (width + GAP) - GAP, rows * (this.cell.height + GAP) - GAP];
     const drawn = `${tiles.key} ${w} ${h} ${width} ${dpr}`;

@@ -40,6 +40,8 @@ export const EVIDENCE = ["examples", "attribution", "ablation", "incoming", "dir
 
 /** Views that have a tab of their own, and are not among "all". */
 export const APART = ["kernel"];
+/** Milliseconds until Python is told of a selection. */
+const TELL = 20;
 /** How many units are ranked at a place. */
 export const RANKED = 8;
 
@@ -101,6 +103,7 @@ export class Store {
   private uploads = 0;
   private movedAt = 0;
   private restTimer = 0;
+  private telling = 0;
   private readonly offs: (() => void)[] = [];
 
   constructor(readonly model: AnyModel) {
@@ -115,6 +118,7 @@ export class Store {
     this.weights = model.get("_weights");
     this.follow();
     this.listen("change:_selection", () => {
+      if (JSON.stringify(model.get("_selection")) === JSON.stringify(this.selection)) return;
       this.selection = model.get("_selection");
       this.follow();
       this.moved();
@@ -134,6 +138,7 @@ export class Store {
     for (const off of this.offs) off();
     cancelAnimationFrame(this.frame);
     clearTimeout(this.restTimer);
+    clearTimeout(this.telling);
     for (const page of this.pages.values()) page.sheet.close();
     for (const spectrum of this.spectra.values()) spectrum.sheet?.close();
     this.listeners.clear();
@@ -289,8 +294,12 @@ export class Store {
   private choose(layer: string, channel: number): void {
     this.selection = { layer, channel, row: null, column: null };
     if (this.locked) this.selection = { ...this.selection, ...this.neuron() };
-    this.model.set("_selection", this.selection);
-    this.model.save_changes();
+    // Python hears of it after the frame that draws it, once a frame.
+    clearTimeout(this.telling);
+    this.telling = window.setTimeout(() => {
+      this.model.set("_selection", this.selection);
+      this.model.save_changes();
+    }, TELL);
     this.moved();
   }
 
