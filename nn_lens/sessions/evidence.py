@@ -78,7 +78,7 @@ def examples(session: Session, unit: Unit) -> Iterator[Spectrum | None]:
     A layer's pass is kept: another of its units, asked for in the middle, goes on with it. None: nothing new to show.
     """
     net, version = session.network(), session.version
-    for found, finished in _now_and_then(_pass(session, unit.layer)):
+    for found, finished in _now_and_then(passed(session, unit.layer)):
         if found is None:
             yield None
             continue
@@ -93,7 +93,7 @@ def examples(session: Session, unit: Unit) -> Iterator[Spectrum | None]:
 
 def beside_directions(session: Session, unit: Unit) -> Iterator[tuple[tuple[Beside, ...], int] | None]:
     """`unit` and random directions of its layer, and how many pictures were seen, as the pass over the dataset goes on."""
-    for found, _ in _now_and_then(_pass(session, unit.layer)):
+    for found, _ in _now_and_then(passed(session, unit.layer)):
         if found is None:
             yield None
             continue
@@ -128,7 +128,7 @@ def embedded(session: Session, layer: str) -> Iterator[Embedding]:
 def badges(session: Session, unit: Unit) -> Iterator[tuple[Badge, ...]]:
     """How far the unit's maximizing image may be believed: one number more each time."""
     net = session.network()
-    found = yield from _to_the_end(_pass(session, unit.layer), ())
+    found = yield from _to_the_end(passed(session, unit.layer), ())
     said: list[Badge] = [trust.liveliness(net, unit, examples=found)]
     yield tuple(said)
     image = yield from _to_the_end(((image, image) for image in maximized(session, unit)), tuple(said))
@@ -217,7 +217,7 @@ def _source(session: Session) -> Source:
     return source
 
 
-def _pass(session: Session, layer: str) -> Iterator[tuple[DatasetExamples, bool]]:
+def passed(session: Session, layer: str) -> Iterator[tuple[DatasetExamples, bool]]:
     """A layer's pass over the dataset, from where it is; (what is known, whether that is all)."""
     net, key = session.network(), ("examples", session.version, layer)
     passes: dict[Any, Any] = session.kept.setdefault("passes", {})

@@ -19,6 +19,7 @@ from nn_lens.engine.receptive_field import ReceptiveField
 from nn_lens.sessions.session import Session
 from nn_lens.units import Direction, Unit
 
+PAGE = 12  # units, as in the views' store.ts
 PREVIEW_STEP = 2  # the first step whose pictures show more than the noise they start from
 CHUNK_BYTES = 4 << 20  # a layer of more levels than this is sent in parts
 
@@ -138,11 +139,23 @@ def field(session: Session, layer: str) -> Iterator[ReceptiveField]:
 
 def maximized(session: Session, unit: Unit, seed: int = 0) -> Iterator[Maximized | None]:
     """The maximizing image of one unit, kept or made; None while it is being made."""
-    for found in page(session, [unit], seed):
+    yield from _result(page(session, [unit], seed))
+
+
+def page_of(session: Session, unit: Unit) -> Iterator[Maximized | None]:
+    """The maximizing images of the page of a layer that holds a unit; None while they are being made."""
+    start = unit.channel // PAGE * PAGE
+    last = min(start + PAGE, session.network()[unit.layer].channels)
+    yield from _result(page(session, [Unit(unit.layer, c) for c in range(start, last)]))
+
+
+def _result(pages: Iterator[Page]) -> Iterator[Maximized | None]:
+    for found in pages:
         if not found.finished:
             yield None
-    no_history = np.zeros((0, 1), np.float32)
-    yield Maximized((str(unit),), found.images, found.activations, no_history, found.step, 0.0, found.notes)
+    names = tuple(map(str, found.units))
+    no_history = np.zeros((0, len(names)), np.float32)
+    yield Maximized(names, found.images, found.activations, no_history, found.step, 0.0, found.notes)
 
 
 def _against(net: Network, unit: Unit) -> Direction:

@@ -14,11 +14,11 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from nn_lens.errors import LensError
+from nn_lens.sessions.requests import PAGE
 
 if TYPE_CHECKING:
     from nn_lens.widgets.panel import Panel
 
-PAGE = 12  # as in the views' store.ts
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

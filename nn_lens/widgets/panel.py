@@ -27,7 +27,7 @@ from nn_lens.engine.pictures import display_picture, open_image
 from nn_lens.engine.samples import sample_pictures
 from nn_lens.engine.trust import Badge
 from nn_lens.errors import LensError
-from nn_lens.sessions import evidence, requests
+from nn_lens.sessions import evidence, prints, requests
 from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
@@ -310,6 +310,24 @@ class Panel(anywidget.AnyWidget):
             UnknownLayer: no such layer. LensError: the file cannot be written.
         """
         export.write(self, Path(path).expanduser(), list(layers) if layers is not None else [self.layer])
+
+    def save_png(self, path: str | os.PathLike[str], view: str | None = None, dpi: int = 300) -> None:
+        """Writes a view as a picture for print, drawn by matplotlib.
+
+        view: a view's name, "all" or "evidence"; None: the one that is shown. dpi: dots per inch.
+
+        Raises:
+            LensError: a view that has no figure or nothing to show, or a file that cannot be written.
+        """
+        name = view or self.view or "all"
+        if view is None and name == "all" and len(self.VIEWS) <= 2:
+            name = self.VIEWS[-1]
+        unit, picture = self.unit, self.picture
+        image = self.session.run(lambda s: prints.printed(s, name, unit, picture, dpi))[-1]
+        try:
+            image.save(Path(path).expanduser(), format="PNG", dpi=(dpi, dpi))
+        except OSError as error:
+            raise LensError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
 
     def refuse(self, error: LensError) -> None:
         """Shows in the panel why a value was not taken."""

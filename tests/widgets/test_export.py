@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
+import torch
 from models import small
+from PIL import Image
 
 import nn_lens as nl
 
@@ -46,3 +49,32 @@ def test_what_cannot_be_written_is_named(tmp_path):
     with pytest.raises(nl.LensError, match="at least one layer"):
         lens.to_html(tmp_path / "page.html", layers=[])
     lens.close()
+
+
+@pytest.mark.parametrize(
+    "view",
+    ["filters", "maximization", "unit", "activations", "arithmetic", "examples", "directions", "ablation", "incoming"],
+)
+def test_views_are_printed(view, tmp_path):
+    lens = nl.Lens(small(), unit="3:2@1,1", dataset=torch.rand(12, 3, 20, 28))
+    lens.save_png(tmp_path / "view.png", view, dpi=120)
+    image = Image.open(tmp_path / "view.png")
+    assert image.info["dpi"][0] == pytest.approx(120, abs=0.1)
+    assert np.asarray(image.convert("L")).std() > 3
+    lens.close()
+
+
+def test_all_of_a_panel_is_printed_and_what_is_not_says_why(tmp_path, demo):
+    lens = nl.Lens(demo, unit="conv1:3", picture=demo.samples["cat"])
+    lens.save_png(tmp_path / "all.png", dpi=80)
+    lens.save_png(tmp_path / "maps.png", "activations", dpi=80)
+    whole, part = Image.open(tmp_path / "all.png"), Image.open(tmp_path / "maps.png")
+    assert whole.height > 2 * part.height
+    with pytest.raises(nl.LensError, match="'kernel' has no figure"):
+        lens.save_png(tmp_path / "x.png", "kernel")
+    with pytest.raises(nl.LensError, match="cannot be written"):
+        lens.save_png(tmp_path / "no" / "x.png", "filters")
+    lens.close()
+    view = nl.FiltersView(demo, unit="conv1:3")
+    view.save_png(tmp_path / "filters.png", dpi=80)
+    view.close()
