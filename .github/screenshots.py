@@ -29,7 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright, jupyter_lab(Path(folder)) as url:
         write_notebook(Path(folder) / "panel.ipynb", [cell])
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000 if options.view == "all" else 2400})
+        page = browser.new_page(viewport={"width": 1280, "height": 1350 if options.view == "all" else 2400})
         notebook = Notebook(page, url, "panel.ipynb")
         page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
         notebook.run_all()

@@ -122,7 +122,7 @@ def arithmetic(net: Network, picture: Any, unit: Unit | str) -> Arithmetic:
     value, *then = (float(found[name][0, wanted.channel, row, column]) for name in (source, *behind))
     return Arithmetic(
         Unit(source, wanted.channel, row, column), inputs, _numpy(window), _numpy(conv.weight[wanted.channel]),
-        0.0 if conv.bias is None else float(conv.bias[wanted.channel]), value, tuple(zip(behind, then, strict=True)),
+        0.0 if conv.bias is None else float(conv.bias[wanted.channel].detach()), value, tuple(zip(behind, then, strict=True)),
     )  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
     python tests/benchmarks/panel_liveness.py
 
-needs the [test] extra and Chromium; three minutes on an idle machine. Prints a table and writes panel_liveness.json.
+needs the [test] extra and Chromium; four minutes on an idle machine. Prints a table and writes panel_liveness.json.
 
 * scrub: from a unit slider's input event, made by a mouse that drags it, to the end of the frame that draws the unit
 * layer: from a layer slider's input event to the end of the frame that draws the layer's maps, which were seen before
 * picture: from the click on a sample picture to the frame that draws its maps, beside the bare forward to that layer
+* preview: from the event that brings a new page of 12 units to the frame that draws the first preview of their images
 * storm: from the last of 1,000 mixed events to the frame in which the last selection and picture stand everywhere
 * again: after 50 runs of the panel's cell, beside the first: widgets, threads, hooks, memory
 """
@@ -100,6 +101,20 @@ PICTURES = """async () => {
   }
   return times;
 }"""
+PREVIEWS = """async () => {
+  const slider = document.querySelector('.nn-lens input.unit');
+  const card = document.querySelector('.nn-lens .card.maximization');
+  const times = [];
+  for (let unit = 0; unit <= Number(slider.max); unit += 12) {
+    const start = performance.now();
+    slider.value = String(unit);
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+    const shown = () => card.dataset.shown?.includes(` ${unit} `) && !card.matches('.stale');
+    times.push((await window.when(shown)) - start);
+    await new Promise((done) => setTimeout(done, 300));
+  }
+  return times;
+}"""
 STORM = """async () => {
   const root = document.querySelector('.nn-lens');
   const [layer, unit] = ['layer', 'unit'].map((name) => root.querySelector('input.' + name));
@@ -171,6 +186,9 @@ def measured(notebook: Notebook, panel: Panel) -> dict[str, Any]:
     bare = notebook.python(BARE)
     pictures = page.evaluate(PICTURES)
     page.wait_for_timeout(3000)
+    notebook.python("lens.unit = 'block2.relu2:95'; result = 0")
+    page.wait_for_timeout(5000)
+    previews = page.evaluate(PREVIEWS)
     storms = []
     for _ in range(5):
         storms.append(page.evaluate(STORM))
@@ -185,6 +203,7 @@ def measured(notebook: Notebook, panel: Panel) -> dict[str, Any]:
         "new picture": {
             "p50 ms": p(pictures, 50), "p95 ms": p(pictures, 95), "bare forward ms": bare, "allowed ms": 1.2 * bare + 60,
         },
+        "first preview of 12 units": {"n": len(previews), "p50 ms": p(previews, 50), "p95 ms": p(previews, 95)},
         "storm of 1,000": {"ms": storms, "worst ms": max(storms)},
     }  # fmt: skip
 

@@ -150,6 +150,22 @@ def test_play_runs_through_the_units(panel):
     assert panel.page.locator(".nn-lens").get_attribute("data-unit") == unit
 
 
+def test_the_camera_is_the_picture(panel):
+    panel.page.click(".nn-lens button.camera")
+    panel.notebook.until("result = lens._picture['name']", "camera")
+    first = panel.notebook.python("result = lens._picture['key']")
+    panel.page.wait_for_timeout(2000)
+    later = panel.notebook.python("result = lens._picture['key']")
+    assert int(later.split()[-1]) - int(first.split()[-1]) >= 2, "frames follow one another"
+    panel.page.click(".nn-lens button.camera")
+    panel.page.wait_for_timeout(1000)
+    last = panel.notebook.python("result = lens._picture['key']")
+    panel.page.wait_for_timeout(700)
+    assert panel.notebook.python("result = lens._picture['key']") == last
+    assert panel.page.locator(".nn-lens button.camera").inner_text() == "Camera"
+    panel.notebook.python("lens.picture = net.samples['cat']; result = 0")
+
+
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_axe_finds_no_serious_fault(panel, theme):
     from axe_playwright_python.sync_playwright import Axe

@@ -18,7 +18,7 @@ CASES = {
     "dilation": {"kernel_size": 3, "dilation": 2, "padding": 2},
     "groups": {"kernel_size": 3, "groups": 2, "padding": 1, "bias": False},
     "depthwise": {"kernel_size": 3, "groups": 4, "padding": 1},
-    "same": {"kernel_size": 4, "padding": "same"},
+    "same": {"kernel_size": 5, "padding": "same"},
     "reflect": {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
     "circular": {"kernel_size": 5, "padding": 2, "padding_mode": "circular"},
 }

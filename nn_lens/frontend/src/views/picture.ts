@@ -1,4 +1,5 @@
 /** The picture: samples, upload, the selected unit's map on it, and what the network calls it. */
+import { Camera } from "../shared/camera";
 import { el, say } from "../shared/dom";
 import { bytes } from "../shared/protocol";
 import type { Store } from "../shared/store";
@@ -15,6 +16,8 @@ export class PictureView extends View {
   private readonly scores = el("table", { class: "scores", "aria-label": "most probable classes" });
   private readonly problem = el("p", { class: "problem", role: "alert" });
   private readonly samples: HTMLButtonElement[];
+  private readonly camera: Camera;
+  private readonly filming = el("button", { type: "button", class: "camera", title: "shows what your camera sees" });
   private drawn = "";
   private mapped = "";
   private scored: unknown = null;
@@ -26,7 +29,7 @@ export class PictureView extends View {
       if (file.files?.[0]) void take(file.files[0], store);
       file.value = "";
     });
-    const upload = el("button", { type: "button", class: "upload", onclick: () => file.click() }, "Upload …");
+    const upload = el("button", { type: "button", class: "upload", onclick: () => file.click() }, "Upload");
     upload.title = "or drop or paste a picture";
     this.samples = store.samples.map(({ name, data }) => {
       const image = el("img", { alt: name, src: URL.createObjectURL(new Blob([bytes(data) as BlobPart])) });
@@ -38,7 +41,9 @@ export class PictureView extends View {
       );
     });
     const label = el("label", { class: "overlay" }, this.overlay, "map on the picture");
-    if (store.live) this.tools.append(upload, file);
+    this.camera = new Camera(store);
+    this.filming.addEventListener("click", () => (this.camera.on ? this.camera.stop() : void this.camera.start()));
+    if (store.live) this.tools.append(this.filming, upload, file);
     this.body.append(
       el("div", { class: "samples", role: "group", "aria-label": "sample pictures" }, ...this.samples),
       el("div", { class: "pair" }, this.frame(this.canvas, 0), this.frame(this.map, 1)),
@@ -115,8 +120,13 @@ export class PictureView extends View {
     }
   }
 
+  override close(): void {
+    this.camera.stop();
+  }
+
   draw(): void {
     const store = this.store;
+    say(this.filming, this.camera.on ? "Stop" : "Camera");
     say(this.problem, store.uploadError);
     this.problem.hidden = !store.uploadError;
     const picture = store.picture;

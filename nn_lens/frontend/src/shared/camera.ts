@@ -1,0 +1,68 @@
+/** Frames of the camera as the panel's picture: the next is taken when the maps of the last are drawn, so that none pile up. */
+import type { Store } from "./store";
+
+const SIDE = 256;
+/** Milliseconds between frames at least. */
+const PACE = 100;
+
+export class Camera {
+  private readonly video = document.createElement("video");
+  private stream: MediaStream | null = null;
+  private timer = 0;
+  private sent = "";
+
+  constructor(private readonly store: Store) {
+    this.video.muted = true;
+    this.video.playsInline = true;
+  }
+
+  get on(): boolean {
+    return this.stream !== null;
+  }
+
+  /** Asks the browser for the camera, and begins; what stands in the way is said where uploads fail. */
+  async start(): Promise<void> {
+    try {
+      if (!navigator.mediaDevices) throw new Error("it gives cameras to pages from https or this computer only");
+      this.stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640 } });
+      this.video.srcObject = this.stream;
+      await this.video.play();
+      this.next();
+    } catch (error) {
+      this.stop();
+      this.store.failedUpload(`The browser gave no camera: ${(error as Error).message}.`);
+    }
+    this.store.changed();
+  }
+
+  stop(): void {
+    clearTimeout(this.timer);
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.stream = null;
+    this.video.srcObject = null;
+    this.sent = "";
+    this.store.changed();
+  }
+
+  private next(): void {
+    this.timer = window.setTimeout(() => void this.frame(), PACE);
+  }
+
+  private async frame(): Promise<void> {
+    const { store, video } = this;
+    const key = store.picture?.key ?? "";
+    // The last frame has not come back as the picture, or its maps are on their way.
+    const waiting =
+      (this.sent !== "" && this.sent === key) || (store.views.includes("activations") && !store.stack("maps"));
+    if (!this.on) return;
+    if (!waiting && video.videoWidth) {
+      const scale = SIDE / Math.min(video.videoWidth, video.videoHeight);
+      const canvas = new OffscreenCanvas(Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale));
+      canvas.getContext("2d")?.drawImage(video, 0, 0, canvas.width, canvas.height);
+      const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
+      this.sent = key;
+      store.upload("camera", new Uint8Array(await blob.arrayBuffer()));
+    }
+    this.next();
+  }
+}
