@@ -77,7 +77,7 @@ def examples(session: Session, unit: Unit) -> Iterator[Spectrum | None]:
 
     A layer's pass is kept: another of its units, asked for in the middle, goes on with it. None: nothing new to show.
     """
-    net, version = session.network(), session.version
+    net, version = session.network(), session.running
     for found, finished in _now_and_then(passed(session, unit.layer)):
         if found is None:
             yield None
@@ -219,14 +219,14 @@ def _source(session: Session) -> Source:
 
 def passed(session: Session, layer: str) -> Iterator[tuple[DatasetExamples, bool]]:
     """A layer's pass over the dataset, from where it is; (what is known, whether that is all)."""
-    net, key = session.network(), ("examples", session.version, layer)
+    net, key = session.network(), ("examples", session.running, layer)
     passes: dict[Any, Any] = session.kept.setdefault("passes", {})
     entry = passes.pop(key, None)
     if entry is None:
         of = [layer, *directions.random(net, layer, _DIRECTIONS)]
         entry = {"steps": dataset_examples_steps(net, of, _source(session)), "found": None, "finished": False}
     passes[key] = entry
-    for old in [k for k in passes if k[1] != session.version] or list(passes)[:-_LAYERS]:
+    for old in [k for k in passes if k[1] != session.running] or list(passes)[:-_LAYERS]:
         del passes[old]
     while not entry["finished"]:
         if entry["found"] is not None:

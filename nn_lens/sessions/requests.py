@@ -75,7 +75,7 @@ def maps(session: Session, picture: Any, key: str, layer: str, unit: int = 0) ->
 
     key: names the picture; maps of the same key, layer and weights are kept.
     """
-    net, version = session.network(), session.version
+    net, version = session.network(), session.running
     name = f"maps {version} {key} {layer}"
     kept = session.cache.get(name)
     if kept is None:
@@ -91,7 +91,7 @@ def maps(session: Session, picture: Any, key: str, layer: str, unit: int = 0) ->
 
 def layer_filters(session: Session, layer: str, unit: int = 0) -> Iterator[Stack]:
     """The filters of `layer`: in colour where it reads RGB, else one plane per input; in parts like `maps`."""
-    net, version = session.network(), session.version
+    net, version = session.network(), session.running
     found = filters(net, layer)
     levels = found.images()
     if found.reads_rgb:
@@ -106,7 +106,7 @@ def page(session: Session, units: list[Unit], seed: int = 0, negative: bool = Fa
 
     negative: the pictures that the units want least instead.
     """
-    net, version = session.network(), session.version
+    net, version = session.network(), session.running
     keys = [("negative " if negative else "") + _key(session, unit, seed) for unit in units]
     sign = -1 if negative else 1
     found = [session.cache.get(key) for key in keys]

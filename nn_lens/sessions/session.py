@@ -17,6 +17,7 @@ from nn_lens.engine.network import Network
 from nn_lens.errors import LensError, NetworkError
 from nn_lens.sessions import cpu
 from nn_lens.sessions.cache import Cache, default_folder
+from nn_lens.sessions.checkpoints import Checkpoint, Checkpoints
 from nn_lens.sessions.jobs import Job, Mailbox, State, advance
 
 
@@ -41,6 +42,8 @@ class Session:
         """What jobs leave for one another, such as a pass over the dataset; used on the worker's thread alone."""
         self.note = ""
         """Why the session works on the model itself; "" while it has a copy of its own."""
+        self.checkpoints = Checkpoints()
+        self._past: Checkpoint | None = None
         self._copy: Network | None = None
         self._copy_version = -1
         self._seen: object = None
@@ -65,7 +68,7 @@ class Session:
         deliver: called on the worker's thread with (job, result), and with (job, None) once the job is
             done, cancelled or failed; `job.state` and `job.error` say which.
         """
-        job = Job(slot, lambda: work(self), deliver, urgency)
+        job = Job(slot, lambda: self._of_one_moment(job, work), deliver, urgency)
         with self._lock:
             if not self._mailbox.put(job):
                 self._mailbox = Mailbox()
@@ -97,14 +100,55 @@ class Session:
         if job.error is not None:
             raise job.error
         if job.state is State.CANCELLED:
-            raise LensError("The session was closed while it worked.")
+            raise LensError("The session was closed, or its model changed, while it worked.")
         return results
+
+    def _of_one_moment(self, job: Job, work: Callable[[Session], Iterator[Any]]) -> Iterator[Any]:
+        """The results of `work`; ends the job once another has put other weights in the place of those it began with."""
+        results = work(self)
+        began = None
+        for result in results:
+            began = self._copy_version if began is None else began
+            yield result
+            if self._copy_version != began:
+                job.cancel()
+                yield None
+                return
+
+    # ---- its past ----
+
+    def record(self, step: int) -> Checkpoint:
+        """Keeps the weights as they are now under a step of the training, on disk while the session lives.
+
+        Raises:
+            LensError: the step is no whole number, or the disk does not take them.
+        """
+        return self.checkpoints.add(step, self._live_version(), self.net.model)
+
+    def show(self, step: int | None) -> None:
+        """From now on works with the weights that were recorded at a step; None: with the model as it is.
+
+        Raises:
+            LensError: none were recorded there, or the model cannot be copied.
+        """
+        if step is not None and self.note:
+            raise LensError(f"{self.note} It has no past that can be shown.")
+        self._past = None if step is None else self.checkpoints.at(step)
 
     # ---- the model, for the worker's thread ----
 
     @property
     def version(self) -> int:
-        """Counts how often the weights were seen to have moved; cheap, from any thread."""
+        """A number for the weights that are to be shown, another once they have moved; cheap, from any thread."""
+        past = self._past
+        return past.version if past is not None else self._live_version()
+
+    @property
+    def running(self) -> int:
+        """The version of the weights that the copy has; to be asked by jobs alone."""
+        return self._copy_version
+
+    def _live_version(self) -> int:
         now = _state(self.net.model)
         with self._lock:
             if now != self._seen:
@@ -113,8 +157,9 @@ class Session:
             return self._version
 
     def network(self) -> Network:
-        """The copy to run, as the model is now; to be called by jobs alone."""
-        version = self.version
+        """The copy to run, with the weights that are to be shown; to be called by jobs alone."""
+        past = self._past
+        version = past.version if past is not None else self._live_version()
         if self._copy is not None and self._copy_version == version:
             return self._copy
         if self._copy is None or self._copy is self.net:
@@ -122,10 +167,14 @@ class Session:
                 self._copy = self.net.frozen_copy()
                 self.note = ""
             except NetworkError as error:
+                if past is not None:
+                    raise
                 self._copy = self.net
                 self.note = f"{error} The panel takes turns with your code on the model itself."
-        else:
+        elif past is None:
             self._copy.model.load_state_dict(self.net.model.state_dict())
+        if past is not None:
+            self._copy.model.load_state_dict(past.state())
         self._copy_version = version
         return self._copy
 
