@@ -26,6 +26,10 @@ class NetworkError(LensError):
     """A model that cannot be run: wrong input shape, or an exception in its forward."""
 
 
+class StorageError(LensError):
+    """The disk did not take what was to be kept."""
+
+
 def nearest(asked: str, there: Iterable[str], count: int = 3) -> list[str]:
     """The names in `there` that look most like `asked`, best first, at most `count`."""
     names = list(there)

@@ -12,7 +12,6 @@ class Conversation:
         self.panel, self.sent, self.ids = panel, [], 0
         self.arrived = threading.Condition()
         panel._post = self.post
-        panel._frames._send = self.post
 
     def post(self, content, buffers):
         with self.arrived:

@@ -11,7 +11,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -95,6 +95,7 @@ class Network:
         self.model = model
         self._lock = threading.RLock()
         self._fields: dict[str, Any] = {}
+        self._is_copy = False
         first = next(model.parameters(), None)
         self._device = torch.device("cpu") if first is None else first.device
         self._dtype = torch.float32 if first is None or not first.is_floating_point() else first.dtype
@@ -218,7 +219,8 @@ class Network:
             modules = [m for m in every if m.training]
             weights = [p for m in every for p in m._parameters.values() if p is not None and p.requires_grad]
             devices = [self._device] if self._device.type == "cuda" else []
-            with torch.random.fork_rng(devices):
+            # A copy works beside the user's training: to put back the generator that both draw from would rewind the other's.
+            with nullcontext() if self._is_copy else torch.random.fork_rng(devices):
                 try:
                     for m in modules:
                         m.training = False
@@ -282,7 +284,7 @@ class Network:
             raise NetworkError(f"{self.name} cannot be copied: {type(error).__name__}: {_one_line(error)}") from error
         model.eval().requires_grad_(False)
         twin = copy.copy(self)
-        twin.model, twin._lock, twin._fields = model, threading.RLock(), dict(self._fields)
+        twin.model, twin._lock, twin._fields, twin._is_copy = model, threading.RLock(), dict(self._fields), True
         # Receptive fields are to be found on the copy, not on a model that may be training.
         twin.layers = tuple(replace(layer, _probe=twin._field) for layer in self.layers)
         twin.__dict__.pop("_by_name", None)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nn_lens.errors import LensError
+from nn_lens.errors import LensError, StorageError
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Checkpoints:
         """Keeps the model's weights under `step`; that step and later ones, if they are there, are of an earlier run and go.
 
         Raises:
-            LensError: the step is no whole number, or the disk does not take the weights.
+            LensError: the step is no whole number. StorageError: the disk does not take the weights.
         """
         try:
             step = operator.index(step)
@@ -86,5 +86,5 @@ class Checkpoints:
             file = self._folder / f"{self._files}.pt"
             torch.save(model.state_dict(), file)
         except (OSError, RuntimeError) as error:
-            raise LensError(f"The weights could not be kept in {str(tempfile.gettempdir())!r}: {error}") from error
+            raise StorageError(f"The weights could not be kept in {tempfile.gettempdir()!r}: {error}") from error
         return file

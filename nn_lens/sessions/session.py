@@ -7,6 +7,7 @@ each job the copy is compared with the model, and refreshed when a weight has mo
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ class Session:
         self._mailbox = Mailbox()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._users: set[int] = set()
+        self.users: weakref.WeakSet[Any] = weakref.WeakSet()
+        """The panels that show this session."""
 
     # ---- work ----
 
@@ -121,19 +123,30 @@ class Session:
         """Keeps the weights as they are now under a step of the training, on disk while the session lives.
 
         Raises:
-            LensError: the step is no whole number, or the disk does not take them.
+            LensError: the step is no whole number. StorageError: the disk does not take them.
         """
-        return self.checkpoints.add(step, self._live_version(), self.net.model)
+        added = self.checkpoints.add(step, self._live_version(), self.net.model)
+        if self._past not in list(self.checkpoints):
+            self._past = None
+        return added
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """The weights that were recorded at a step.
+
+        Raises:
+            LensError: none were recorded there, or the model cannot be copied.
+        """
+        if self.note:
+            raise LensError(f"{self.note} It has no past that can be shown.")
+        return self.checkpoints.at(step)
 
     def show(self, step: int | None) -> None:
         """From now on works with the weights that were recorded at a step; None: with the model as it is.
 
         Raises:
-            LensError: none were recorded there, or the model cannot be copied.
+            LensError: as `checkpoint`.
         """
-        if step is not None and self.note:
-            raise LensError(f"{self.note} It has no past that can be shown.")
-        self._past = None if step is None else self.checkpoints.at(step)
+        self._past = None if step is None else self.checkpoint(step)
 
     # ---- the model, for the worker's thread ----
 
@@ -189,12 +202,12 @@ class Session:
 
     def join(self, user: object) -> None:
         """Counts `user` as one who needs the worker."""
-        self._users.add(id(user))
+        self.users.add(user)
 
     def leave(self, user: object) -> None:
         """Closes the session when the last user is gone."""
-        self._users.discard(id(user))
-        if not self._users:
+        self.users.discard(user)
+        if not self.users:
             self.close()
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from nn_lens.engine.pictures import as_image
 from nn_lens.engine.samples import sample_pictures
 from nn_lens.errors import LensError
 from nn_lens.widgets import cells
-from nn_lens.widgets.panel import bundle
+from nn_lens.widgets.bundle import bundle
 
 LAPLACE = [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
 _SIDE = 128  # pixels of the picture's longer side

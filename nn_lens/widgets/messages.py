@@ -1,4 +1,4 @@
-"""Evidence as messages to the browser: numbers and words in the head, pictures in the buffers."""
+"""Results as messages to the browser: numbers and words in the head, pictures and tiles in the buffers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from nn_lens.engine.ablation import Ablation
 from nn_lens.engine.arithmetic import Arithmetic
 from nn_lens.engine.attribution import Attribution
 from nn_lens.engine.embedding import Embedding
+from nn_lens.engine.filters import filter_shape
 from nn_lens.engine.incoming import Incoming
+from nn_lens.engine.network import Network
+from nn_lens.engine.pictures import display_picture
+from nn_lens.engine.receptive_field import ReceptiveField
 from nn_lens.engine.trust import Badge
+from nn_lens.errors import LensError
 from nn_lens.sessions.evidence import Beside, Spectrum
+from nn_lens.sessions.requests import Page, Stack
 from nn_lens.units import Unit
 
 Message = tuple[dict[str, Any], list[bytes]]
@@ -22,6 +28,66 @@ Message = tuple[dict[str, Any], list[bytes]]
 _CLASSES = 6  # whose scores move most
 _INPUTS = 3  # of a sum that are shown
 _ACROSS = 20  # thumbnails in a row of a sheet
+_THUMBNAIL = 40  # pixels
+_OF_A_STACK = ("levels", "ranges", "largest", "mean", "active", "where")
+
+
+def network(net: Network) -> dict[str, Any]:
+    """A network's name, input and layers that can be shown."""
+    layers = [
+        {
+            "name": layer.name, "kind": layer.kind, "shape": list(layer.output_shape), "channels": layer.channels,
+            "grid": list(layer.layout.grid), "filter": filter_shape(net, layer.name),
+        }
+        for layer in net.layers
+        if layer.reason is None
+    ]  # fmt: skip
+    return {"name": net.name, "input": list(net.input_shape), "layers": layers}
+
+
+def thumbnail(name: str, image: Any) -> dict[str, Any]:
+    """A small picture to choose by."""
+    small = display_picture(image, (3, _THUMBNAIL, _THUMBNAIL), _THUMBNAIL)
+    return {"name": name, "data": images.encoded(np.asarray(small), lossless=False)}
+
+
+def stack(number: int, found: Stack) -> Message:
+    """A layer's tiles, and the numbers of each."""
+    n, planes, height, width = found.levels.shape
+    head = {
+        "type": "stack", "id": number, "layer": found.layer, "start": found.start, "count": n, "total": found.total,
+        "planes": planes, "height": height, "width": width, "colour": found.colour, "weights": found.version,
+    }  # fmt: skip
+    return head, [getattr(found, name).tobytes() for name in _OF_A_STACK]
+
+
+def scores(number: int, found: list[tuple[str, float]]) -> Message:
+    """The most probable classes."""
+    return {"type": "scores", "id": number, "scores": found}, []
+
+
+def page(number: int, found: Page) -> Message:
+    """Maximizing images side by side in one sheet."""
+    if found.images.ndim != 4:
+        raise LensError("Inputs that are no pictures cannot be drawn; see nl.maximize(net, unit).images.")
+    tiles = images.rgb(found.images)
+    head = {
+        "type": "page", "id": number, "layer": found.units[0].layer, "channels": [u.channel for u in found.units],
+        "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "finished": found.finished,
+        "activations": [float(a) for a in found.activations], "notes": list(found.notes), "weights": found.version,
+    }  # fmt: skip
+    return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
+
+
+def field(number: int, found: ReceptiveField) -> Message:
+    """What a layer's neurons see, in pixels."""
+    sizes = {"size": list(found.size), "stride": list(found.stride), "offset": list(found.offset)}
+    return {"type": "field", "id": number, **sizes}, []
+
+
+def trust(number: int, found: Sequence[Badge]) -> Message:
+    """How far a maximizing image may be believed."""
+    return {"type": "trust", "id": number, "badges": [badge(b) for b in found]}, []
 
 
 def spectrum(number: int, found: Spectrum) -> Message:
@@ -46,8 +112,9 @@ def badge(found: Badge) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def attribution(number: int, method: str, found: Attribution | str) -> Message:
+def attribution(number: int, answer: tuple[str, Attribution | str]) -> Message:
     """A method's map and that of shuffled weights side by side, or why there is none."""
+    method, found = answer
     head: dict[str, Any] = {"type": "attribution", "id": number, "method": method.replace("_", " ")}
     if isinstance(found, str):
         return head | {"reason": found}, []
@@ -65,8 +132,9 @@ def attribution(number: int, method: str, found: Attribution | str) -> Message:
     return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=True)]
 
 
-def ablation(number: int, own: Ablation, dataset: Ablation | None) -> dict[str, Any]:
+def ablation(number: int, answer: tuple[Ablation, Ablation | None]) -> Message:
     """The classes whose scores move most, beside random other units, and what becomes of the accuracy."""
+    own, dataset = answer
     delta = own.delta[0]
     control = own.control.delta[0] if own.control is not None else None
     shown = np.argsort(-np.abs(delta), kind="stable")[:_CLASSES]
@@ -86,11 +154,12 @@ def ablation(number: int, own: Ablation, dataset: Ablation | None) -> dict[str, 
             "control": None if dataset.control is None else dataset.control.accuracy_change,
             "worst": names[worst], "worstChange": dataset.per_class[worst],
         }  # fmt: skip
-    return head
+    return head, []
 
 
-def feeding(number: int, found: Incoming, pictures: Mapping[Unit, np.ndarray]) -> Message:
+def feeding(number: int, answer: tuple[Incoming, Mapping[Unit, np.ndarray]]) -> Message:
     """The units that feed another, and their maximizing images in one sheet, grey where there is none yet."""
+    found, pictures = answer
     units = [
         {"layer": u.layer, "channel": u.channel, "weight": w, "picture": u in pictures}
         for u, w in found
@@ -121,8 +190,9 @@ def arithmetic(number: int, found: Arithmetic) -> Message:
     return head, [np.ascontiguousarray(values, np.float32).tobytes()]
 
 
-def beside(number: int, rows: Sequence[Beside], count: int) -> Message:
+def beside(number: int, answer: tuple[Sequence[Beside], int]) -> Message:
     """A unit and random directions: a sheet with a row of pictures for each."""
+    rows, count = answer
     head = {
         "type": "directions", "id": number, "count": count,
         "rows": [
@@ -140,7 +210,7 @@ def beside(number: int, rows: Sequence[Beside], count: int) -> Message:
     return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)]
 
 
-def embedding(number: int, found: Embedding, finished: bool) -> Message:
+def embedding(number: int, found: Embedding) -> Message:
     """The points, (N,2) from 0 to 1, the pictures' numbers, and the thumbnails in one sheet."""
     low, span = found.points.min(0), np.ptp(found.points, axis=0)
     points = ((found.points - low) / np.where(span > 0, span, 1)).astype(np.float32)
@@ -149,7 +219,7 @@ def embedding(number: int, found: Embedding, finished: bool) -> Message:
     head = {
         "type": "embedding", "id": number, "layer": found.layer, "method": found.method, "columns": columns,
         "height": 0 if small is None else small.shape[1], "width": 0 if small is None else small.shape[2],
-        "skipped": len(found.skipped), "alt": found.alt_text, "finished": finished,
+        "skipped": len(found.skipped), "alt": found.alt_text, "finished": found.method != "pca",
     }  # fmt: skip
     sheet = b"" if small is None else images.encoded(images.sheet(small, columns=columns), lossless=False)
     return head, [points.tobytes(), found.indices.astype(np.int32).tobytes(), sheet]

@@ -2,18 +2,19 @@
 
 The browser asks ({type: "want", id, what, ...}), the session's worker computes, and every question ends in one
 "done", "cancelled" or "error" under its own id. A newer question of the same kind takes the older one's
-place. Nothing is computed in a callback.
+place. Nothing is computed in a callback. What the browser is about to ask, the panel may ask for it ("expect").
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+import time
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import anywidget
 import numpy as np
@@ -21,50 +22,51 @@ import traitlets
 
 from nn_lens.engine import images
 from nn_lens.engine.datasets import source_of
-from nn_lens.engine.filters import filter_shape
 from nn_lens.engine.network import Network
 from nn_lens.engine.pictures import display_picture, open_image
 from nn_lens.engine.samples import sample_pictures
-from nn_lens.engine.trust import Badge
-from nn_lens.errors import LensError
-from nn_lens.sessions import evidence, prints, requests
+from nn_lens.errors import LensError, StorageError
+from nn_lens.sessions import prints
 from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 from nn_lens.widgets import cells, export, messages
-from nn_lens.widgets.frames import Frames, Message
-from nn_lens.widgets.traits import LayerTrait, PictureTrait, UnitTrait
+from nn_lens.widgets.bundle import bundle
+from nn_lens.widgets.compare import counterparts, shown_layers
+from nn_lens.widgets.frames import Frames
+from nn_lens.widgets.messages import Message
+from nn_lens.widgets.questions import OF_PICTURE, Question, question
+from nn_lens.widgets.traits import LayerTrait, PictureTrait, StepTrait, UnitTrait
 from nn_lens.widgets.uploads import Uploads
 
-BUNDLE = Path(__file__).parent.parent / "static" / "nn-lens.js"
 EVIDENCE = frozenset(("examples", "attribution", "ablation", "incoming", "directions", "embedding"))
 """The views that "evidence" shows together."""
-STACK = ("levels", "ranges", "largest", "mean", "active", "where")  # buffers of a "stack" message
+MAPPED = frozenset(("picture", "unit", "activations", "here"))
+"""The views that need the activation maps of the selected layer."""
 PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
+OFTEN = (
+    0.5  # seconds between recorded steps that are shown at once: while a cell runs, the browser cannot say it is busy
+)
 
 _picture_numbers = itertools.count(1)
-_questions = itertools.count(-1, -1)  # of `answers`; the browser's own are above 0
-
-
-@cache
-def bundle() -> str:
-    """The views' JavaScript.
-
-    Raises:
-        LensError: it was not built.
-    """
-    if not BUNDLE.is_file():
-        raise LensError(
-            "The views of nn-lens are not built. In a checkout run `pip install .` (or, with Node.js, "
-            "`python nn_lens/frontend/hatch_build.py`), then restart the kernel."
-        )
-    return BUNDLE.read_text(encoding="utf-8")
+_questions = itertools.count(-1, -1)  # of the panel itself; the browser's own are above 0
 
 
 class Panel(anywidget.AnyWidget):
-    """Base of the widgets: one network, one selection, the views that `_views` names.
+    """Base of the widgets: one network, or two side by side, one selection, the views that `_views` names.
 
-    Traits: `unit` (Unit), `layer` (text), `picture` (PIL image), `view` (text); each can be read, set and linked.
+    Traits: `unit` (Unit), `layer` (text), `picture` (PIL image), `view` (text), `step` (int or None: the recorded step of
+    the training that is shown, None for the model as it is); each can be read, set and linked.
+
+    Args:
+        net: a Network, a model, or a Session that several panels share.
+        unit: the Unit, or its text, to begin with.
+        picture: any that `nl.activations` takes; default a sample picture.
+        dataset: pictures for the evidence, as `nl.dataset_examples` takes them; default the network's own.
+        compare: a second network, model or session, shown beside the first with the same selection and colour scale.
+
+    Raises:
+        LensError: a model cannot be run, or has no such unit; the picture is none.
     """
 
     VIEWS: ClassVar[tuple[str, ...]] = ()
@@ -73,6 +75,7 @@ class Panel(anywidget.AnyWidget):
     layer = LayerTrait(help="the selected layer; setting it keeps the channel number where it can")
     picture = PictureTrait(help="the picture whose activation maps are shown; any that nl.activations takes")
     view = traitlets.Unicode(help="which view is shown, or 'all'").tag(sync=True)
+    step = StepTrait(help="the recorded step that is shown; None: the model as it is").tag(sync=True)
 
     selected = traitlets.Tuple(help="numbers, in the dataset, of the pictures that are brushed in the embedding").tag(
         sync=True
@@ -86,44 +89,57 @@ class Panel(anywidget.AnyWidget):
     _selection = traitlets.Dict().tag(sync=True, echo_update=False)
     _picture: Any = traitlets.Dict(allow_none=True).tag(sync=True)
     _weights = traitlets.Int().tag(sync=True)
+    _steps: Any = traitlets.List(help="step and weights of each checkpoint").tag(sync=True)
+    _beside = traitlets.Unicode(help="the model_id of the panel that is drawn beside this one").tag(sync=True)
+    _follows: Any = traitlets.Dict(help="for each layer of the panel that this one is beside, its own").tag(sync=True)
 
     def __init__(
-        self, net: Any, unit: Unit | str | None = None, picture: Any = None, dataset: Any = None, **traits: Any
-    ) -> None:
+        self, net: Any, unit: Unit | str | None = None, picture: Any = None, dataset: Any = None, compare: Any = None,
+        **traits: Any,
+    ) -> None:  # fmt: skip
         unknown = [name for name in traits if name not in self.traits()]
         if unknown:
             raise LensError(
-                f"{type(self).__name__} has no {unknown[0]!r}; it takes unit, picture, dataset and view. "
+                f"{type(self).__name__} has no {unknown[0]!r}; it takes unit, picture, dataset, compare and view. "
                 "What the network reads is said once: nl.Network(model, input_shape=...)."
             )
         self.session = net if isinstance(net, Session) else Session(net, dataset)
         network = self.session.net
-        layers = [layer for layer in network.layers if layer.reason is None]
+        layers = shown_layers(network)
         if not layers:
             why = network.layers[0].reason if network.layers else "no module inside it gives a tensor"
             raise LensError(f"{network.name} has no layer that can be shown: {why}.")
-        self._frames = Frames(self._post)
+        self._frames = Frames(lambda *message: self._post(*message))
         self._uploads = Uploads()
         self._jobs: dict[str, Job] = {}
         self._recorded: dict[int, SimpleQueue[Message]] = {}  # answers that do not go to the browser, by question
-        self._told = 0, -1  # the last question that was answered in parts, and how many
+        self._told_at = float("-inf")  # when a step was last shown as it was recorded
+        self._keeps_up = True  # whether recorded steps are shown as they come
         samples = network.samples or sample_pictures(network.input_shape)
-        first = network.unit(unit) if unit is not None else Unit(layers[0].name, 0)
+        first = network.unit(unit) if unit is not None else Unit(layers[0], 0)
         self._sources = dict(samples)
+        self.compared: Panel | None = None
+        """The panel of the network that is compared; None without one."""
+        if compare is not None:
+            other = compare if isinstance(compare, Session) else Session(compare, dataset)
+            pairs = counterparts(network, other.net)
+            self.compared = type(self)(other, unit=_beside(first, pairs, other.net), _follows=pairs, **traits)
         super().__init__(
-            _esm=bundle(), _kind=type(self).__name__, _views=list(self.VIEWS), _network=_description(network), _weights=self.session.version,
+            _esm=bundle(), _kind=type(self).__name__, _views=list(self.VIEWS), _network=messages.network(network), _weights=self.session.version,
             _colours={name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
-            _samples=[_thumbnail(name, image) for name, image in samples.items()], **traits,
+            _samples=[messages.thumbnail(name, image) for name, image in samples.items()], _steps=self._known_steps(),
+            _beside=self.compared.model_id if self.compared else "", **traits,
         )  # fmt: skip
         self.session.join(self)
         self.unit = first
-        if picture is None and samples:
+        if picture is None and samples and not self._follows:
             name, picture = next(iter(samples.items()))
             self._name_next = name
         self.picture = picture
         self.on_msg(self._receive)
-        self._unwatch = cells.watch(self)
-        cells.close_earlier(self)
+        if not self._follows:
+            self._unwatch = cells.watch(self)
+            cells.close_earlier(self)
 
     # ---- the selection ----
 
@@ -138,6 +154,8 @@ class Panel(anywidget.AnyWidget):
         }
         if {k: self._selection.get(k) for k in wanted} != wanted:
             self._selection = wanted
+        if self.compared is not None:
+            self.compared.unit = _beside(self.unit, self.compared._follows, self.compared.session.net)
 
     @traitlets.observe("layer")
     def _layer_changed(self, change: Any) -> None:
@@ -154,13 +172,19 @@ class Panel(anywidget.AnyWidget):
     def _picture_changed(self, change: Any) -> None:
         name, self._name_next = getattr(self, "_name_next", ""), ""
         name = name or next((n for n, image in self._sources.items() if image is change.new), "")
+        if self.compared is not None:
+            self.compared._name_next = name
+            self.compared.picture = change.new
         if change.new is None:
             self._picture = None
             return
-        shown = display_picture(change.new, self.session.net.input_shape, PICTURE_SIDE)
         key = f"picture {next(_picture_numbers)}"
+        shown = display_picture(change.new, self.session.net.input_shape, PICTURE_SIDE)
         data = b"" if shown is None else images.encoded(np.asarray(shown), lossless=False)
-        self._picture = {"key": key, "name": name, "data": data}
+        picture = {"key": key, "name": name, "data": data}
+        if self._picture and self._shows(MAPPED):
+            self._answer_ahead("maps", picture)
+        self._picture = picture
 
     @traitlets.validate("view")
     def _check_view(self, proposal: Any) -> str:
@@ -169,6 +193,62 @@ class Panel(anywidget.AnyWidget):
         if value not in ("", *there):
             raise LensError(f"There is no view {value!r}; there are {', '.join(there)}.")
         return value
+
+    @traitlets.observe("view")
+    def _view_changed(self, change: Any) -> None:
+        if self.compared is not None:
+            self.compared.view = change.new
+
+    def _shows(self, views: frozenset[str]) -> bool:
+        shown = self.VIEWS if self.view in ("", "all", "evidence") else (self.view,)
+        return not views.isdisjoint(shown)
+
+    # ---- the training ----
+
+    @traitlets.observe("step")
+    def _step_changed(self, change: Any) -> None:
+        self.session.show(change.new)
+        self._steps = self._known_steps()
+        self._weights = self.session.version
+        self._keeps_up = change.new is None
+        for panel in list(self.session.users):
+            panel.step = change.new
+        if self.compared is not None:
+            there = [c.step for c in self.compared.session.checkpoints]
+            self.compared.step = change.new if change.new in there else None
+
+    def record(self, step: int) -> None:
+        """Keeps the weights as they are now, under a step of the training; for the training loop to call.
+
+        A time slider goes through what was recorded: filters, maps, scores and all else as they were. A panel that shows
+        the model as it is shows each step as it comes, twice a second at most. What is recorded again, and what came
+        after it, is of an earlier training and goes. The weights are kept on disk while the session lives. Where two
+        networks are compared, both are recorded.
+
+        Raises:
+            LensError: the step is no whole number. A disk that is full is a warning, for the training's sake.
+        """
+        try:
+            self.session.record(step)
+        except StorageError as error:
+            self.refuse(error)
+            warnings.warn(f"Step {step} was not recorded. {error}", stacklevel=2)
+        keeps_up, now = self._keeps_up, time.monotonic()
+        if keeps_up and now - self._told_at >= OFTEN:
+            self._told_at = now
+            steps = self._known_steps()
+            self.step = steps[-1]["step"] if steps and not self.session.note else None
+            self._weights = self.session.version
+            self._keeps_up = True
+            self._answer_ahead("filters", None)
+            if self._picture:
+                for what in ("maps", "scores"):
+                    self._answer_ahead(what, self._picture)
+        if self.compared is not None:
+            self.compared.record(step)
+
+    def _known_steps(self) -> list[dict[str, int]]:
+        return [{"step": c.step, "weights": c.version} for c in self.session.checkpoints]
 
     # ---- the conversation ----
 
@@ -200,75 +280,45 @@ class Panel(anywidget.AnyWidget):
 
     def _want(self, content: dict[str, Any]) -> None:
         what, number = content["what"], content["id"]
-        layer, channel = content.get("layer", ""), int(content.get("channel", 0))
-        if what in ("maps", "scores", "arithmetic"):
-            if self._picture is None or self._picture["key"] != content["picture"]:
-                self._post({"type": "cancelled", "id": number, "what": what}, [])
-                return
-            picture, key = self.picture, f"{id(self.session)} {content['picture']}"
-            if what == "maps":
-                self._ask(what, number, lambda s: requests.maps(s, picture, key, layer, channel), self._stack)
-            elif what == "arithmetic":
-                unit = Unit(layer, channel, int(content["row"]), int(content["column"]))
-                self._ask(what, number, lambda s: requests.sum_of(s, picture, unit), self._arithmetic)
-            else:
-                self._ask(what, number, lambda s: requests.scores(s, picture), self._scores)
-        elif what == "filters":
-            self._ask(what, number, lambda s: requests.layer_filters(s, layer, channel), self._stack)
-        elif what == "negative":
-            unit = Unit(layer, channel)
-            self._ask(what, number, lambda s: requests.page(s, [unit], negative=True), self._finished_page, urgency=2)
-        elif what == "field":
-            self._ask(what, number, lambda s: requests.field(s, layer), self._field)
-        elif what == "here":
-            units = [Unit(layer, int(c)) for c in content["channels"]]
-            self._ask(what, number, lambda s: requests.page(s, units), self._finished_page, urgency=1)
-        elif what == "examples":
-            unit = Unit(layer, channel)
-            self._ask(what, number, lambda s: evidence.examples(s, unit), self._spectrum, urgency=2)
-        elif what == "trust":
-            unit = Unit(layer, channel)
-            self._ask(what, number, lambda s: evidence.badges(s, unit), self._badges, urgency=2)
-        elif what == "incoming":
-            unit = Unit(layer, channel)
-            self._ask(what, number, lambda s: evidence.feeding(s, unit), self._feeding, urgency=2)
-        elif what == "directions":
-            unit = Unit(layer, channel)
-            self._ask(what, number, lambda s: evidence.beside_directions(s, unit), self._directions, urgency=2)
-        elif what == "embedding":
-            self._ask(what, number, lambda s: evidence.embedded(s, layer), self._embedding, urgency=3)
-        elif what in ("attribution", "ablation"):
-            self._want_of_picture(what, number, content)
-        elif what == "page":
-            units = [Unit(layer, int(c)) for c in content["channels"]]
-            self._ask(what, number, lambda s: requests.page(s, units), self._page, urgency=1)
+        shown = (self._picture or {}).get("key")
+        if what in OF_PICTURE and content["picture"] != shown:
+            self._post({"type": "cancelled", "id": number, "what": what}, [])
         else:
-            raise LensError(f"The panel asked for {what!r}, which this version does not know; reload the page.")
+            self._ask(what, number, question(content, self.picture, f"{id(self.session)} {shown}"))
 
-    def _want_of_picture(self, what: str, number: int, content: dict[str, Any]) -> None:
-        picture, unit = self.picture, Unit(content["layer"], int(content["channel"]))
-        if what == "attribution":
-            target = unit if content["target"] is None else int(content["target"])
-            self._ask(what, number, lambda s: evidence.attributions(s, picture, target), self._attribution, urgency=2)
-        else:
-            scale = float(content["scale"])
-            self._ask(what, number, lambda s: evidence.ablations(s, picture, unit, scale), self._ablation)
+    def _answer_ahead(self, what: str, picture: dict[str, Any] | None) -> None:
+        """Answers what the browser is about to ask, which saves its way here and is all that gets through while a cell runs."""
+        if self.comm is None:
+            return
+        number, key = next(_questions), picture and picture["key"]
+        content = {"what": what, "layer": self.unit.layer, "channel": self.unit.channel, "picture": key}
+        self._post({"type": "expect", "id": number, "weights": self.session.version, **content}, [])
+        self._ask(what, number, question(content, self.picture, f"{id(self.session)} {key}"))
 
-    def _ask(
-        self, what: str, number: int, work: Callable[[Session], Any], show: Callable[[int, Any], None], urgency: int = 0
-    ) -> None:
+    def _ask(self, what: str, number: int, asked: Question) -> None:
         def deliver(job: Job, result: Any) -> None:
             if not job.final:
                 if result is not None:
-                    show(number, result)
+                    show(result)
             elif job.state is State.FAILED:
                 self._post({"type": "error", "id": number, "what": what, "text": _said(job.error)}, [])
             else:
                 self._post({"type": job.state.value, "id": number, "what": what}, [])
 
-        # What an export asks for does not take the place of what the browser asks for.
-        slot = (id(self), what, number in self._recorded)
-        self._jobs[what] = self.session.submit(slot, work, deliver, urgency)
+        def show(result: Any) -> None:
+            if asked.paced and not result.finished:
+                if result.preview:
+                    self._frames.offer(lambda: cast(Message, asked.answer(number, result)))
+                return
+            if asked.paced:
+                self._frames.close()
+            message = asked.answer(number, result)
+            if message is not None:
+                self._post(*message)
+
+        # What the panel asks itself does not take the place of what the browser asks.
+        slot = (id(self), what, number < 0)
+        self._jobs[what] = self.session.submit(slot, asked.work, deliver, asked.urgency)
 
     def _stop(self, what: str) -> None:
         self.session.cancel((id(self), what, False))
@@ -333,78 +383,17 @@ class Panel(anywidget.AnyWidget):
         """Shows in the panel why a value was not taken."""
         self._post({"type": "error", "what": "set", "text": str(error)}, [])
 
-    # ---- results, sent from the worker's thread ----
-
-    def _stack(self, number: int, stack: requests.Stack) -> None:
-        n, planes, height, width = stack.levels.shape
-        head = {
-            "type": "stack", "id": number, "layer": stack.layer, "start": stack.start, "count": n, "total": stack.total,
-            "planes": planes, "height": height, "width": width, "colour": stack.colour, "weights": stack.version,
-        }  # fmt: skip
-        self._post(head, [getattr(stack, name).tobytes() for name in STACK])
-
-    def _scores(self, number: int, found: list[tuple[str, float]]) -> None:
-        self._post({"type": "scores", "id": number, "scores": found}, [])
-
-    def _page(self, number: int, page: requests.Page) -> None:
-        def make() -> Message:
-            if page.images.ndim != 4:
-                raise LensError("Inputs that are no pictures cannot be drawn; see nl.maximize(net, unit).images.")
-            tiles = images.rgb(page.images)
-            sheet = images.sheet(tiles, columns=len(tiles))
-            head = {
-                "type": "page", "id": number, "layer": page.units[0].layer, "channels": [u.channel for u in page.units],
-                "height": tiles.shape[1], "width": tiles.shape[2], "step": page.step, "finished": page.finished,
-                "activations": [float(a) for a in page.activations], "notes": list(page.notes), "weights": page.version,
-            }  # fmt: skip
-            return head, [images.encoded(sheet, lossless=page.finished)]
-
-        if page.finished:
-            self._frames.close()
-            self._post(*make())
-        elif page.preview:
-            self._frames.offer(make)
-
-    def _finished_page(self, number: int, page: requests.Page) -> None:
-        if page.finished:
-            self._page(number, page)
-
-    def _field(self, number: int, field: Any) -> None:
-        head = {"size": list(field.size), "stride": list(field.stride), "offset": list(field.offset)}
-        self._post({"type": "field", "id": number, **head}, [])
-
-    def _arithmetic(self, number: int, found: Any) -> None:
-        self._post(*messages.arithmetic(number, found))
-
-    def _spectrum(self, number: int, found: evidence.Spectrum) -> None:
-        self._post(*messages.spectrum(number, found))
-
-    def _badges(self, number: int, found: tuple[Badge, ...]) -> None:
-        if self._told != (number, len(found)):
-            self._told = number, len(found)
-            self._post({"type": "trust", "id": number, "badges": [messages.badge(b) for b in found]}, [])
-
-    def _attribution(self, number: int, found: tuple[str, Any]) -> None:
-        self._post(*messages.attribution(number, *found))
-
-    def _feeding(self, number: int, found: tuple[Any, Any]) -> None:
-        if self._told != (number, len(found[1])):
-            self._told = number, len(found[1])
-            self._post(*messages.feeding(number, *found))
-
-    def _directions(self, number: int, found: tuple[Any, int]) -> None:
-        self._post(*messages.beside(number, *found))
-
-    def _embedding(self, number: int, found: Any) -> None:
-        self._post(*messages.embedding(number, found, finished=found.method != "pca"))
-
-    def _ablation(self, number: int, found: tuple[Any, Any]) -> None:
-        self._post(messages.ablation(number, *found), [])
-
     # ---- its end ----
 
     def weights_may_have_moved(self) -> None:
-        """Tells the browser to ask anew if a cell has changed the model."""
+        """Tells the browser to ask anew if a cell has changed the model, and of all steps that the cell has recorded."""
+        if self.compared is not None:
+            self.compared.weights_may_have_moved()
+        steps = self._known_steps()
+        if steps != self._steps:
+            self._steps = steps
+        if self._keeps_up:
+            self.step = None
         self._weights = self.session.version
 
     def code(self) -> str:
@@ -420,7 +409,10 @@ class Panel(anywidget.AnyWidget):
             for what in self._jobs:
                 self._stop(what)
             self._frames.close()
-            self._unwatch()
+            if self.compared is not None:
+                self.compared.close()
+            if not self._follows:
+                self._unwatch()
             self.layout.close()
             # A notebook keeps what its cells gave: without this, the networks of all runs of a cell would live on.
             self._jobs.clear()
@@ -428,6 +420,7 @@ class Panel(anywidget.AnyWidget):
             self._trait_values.pop("picture", None)
             self.session.leave(self)
             del self.session
+            self.compared = None
         super().close()
 
     def __repr__(self) -> str:
@@ -435,22 +428,11 @@ class Panel(anywidget.AnyWidget):
         return f"<{type(self).__name__} of {of} at {self.unit}>"
 
 
+def _beside(unit: Unit, pairs: dict[str, str], net: Network) -> Unit:
+    """The unit of the compared network: of the layer's counterpart the same channel, or its last."""
+    layer = pairs[unit.layer]
+    return Unit(layer, min(unit.channel, net[layer].channels - 1))
+
+
 def _said(error: BaseException | None) -> str:
     return str(error) if isinstance(error, LensError) else f"{type(error).__name__}: {error}"
-
-
-def _description(net: Network) -> dict[str, Any]:
-    layers = [
-        {
-            "name": layer.name, "kind": layer.kind, "shape": list(layer.output_shape), "channels": layer.channels,
-            "grid": list(layer.layout.grid), "filter": filter_shape(net, layer.name),
-        }
-        for layer in net.layers
-        if layer.reason is None
-    ]  # fmt: skip
-    return {"name": net.name, "input": list(net.input_shape), "layers": layers}
-
-
-def _thumbnail(name: str, image: Any) -> dict[str, Any]:
-    small = display_picture(image, (3, 40, 40), 40)
-    return {"name": name, "data": images.encoded(np.asarray(small), lossless=False)}

@@ -61,6 +61,22 @@ class UnitTrait(_NetworkTrait):
         return obj.session.net.unit(value)  # type: ignore[no-any-return]
 
 
+class StepTrait(_NetworkTrait):
+    """A step of the training that was recorded, or None for the model as it is.
+
+    Raises:
+        LensError: when set to a step that was not recorded; names the nearest.
+    """
+
+    info_text = "a recorded step"
+    allow_none = True
+    default_value = None
+
+    def look_up(self, obj: Any, value: Any) -> int | None:
+        """The step, once its checkpoint was found."""
+        return None if value is None else obj.session.checkpoint(value).step
+
+
 class PictureTrait(_NetworkTrait):
     """A picture: paths, bytes and arrays become PIL images; compared by identity, since comparing pixels is slow.
 

@@ -1,0 +1,139 @@
+"""A network's past: what was recorded comes back exactly, and the model never notices."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import small
+
+import nn_lens as nl
+from nn_lens.sessions import checkpoints
+
+
+def weights_of(session):
+    return session.run(lambda s: iter([s.network().model[0].weight.detach().clone()]))[-1]
+
+
+def move(model, by):
+    with torch.no_grad():
+        model[0].weight += by
+
+
+@pytest.fixture
+def trained():
+    """A session, its model, and its first weights after steps 0, 10 and 20."""
+    net = small()
+    model, session = net.model, nl.Session(net, cache=False)
+    were = {}
+    for step in (0, 10, 20):
+        session.record(step)
+        were[step] = model[0].weight.detach().clone()
+        move(model, 0.1)
+    yield session, model, were
+    session.close()
+
+
+def test_the_past_is_shown_exactly_and_the_model_stays(trained):
+    session, model, were = trained
+    now = model[0].weight.detach().clone()
+    for step in (10, 0, 20):
+        session.show(step)
+        assert torch.equal(weights_of(session), were[step])
+    session.show(None)
+    assert torch.equal(weights_of(session), now)
+    assert torch.equal(model[0].weight, now)
+
+
+def test_each_moment_has_a_version_of_its_own_and_keeps_it(trained):
+    session, model, _ = trained
+    versions = [c.version for c in session.checkpoints]
+    assert len({*versions, session.version}) == 4
+    session.show(10)
+    assert session.version == versions[1]
+    move(model, 1)
+    assert session.version == versions[1], "the past does not move"
+    session.show(None)
+    assert session.version not in versions
+
+
+def test_weights_that_stood_still_are_kept_once():
+    session = nl.Session(small(), cache=False)
+    first, second = session.record(1), session.record(2)
+    assert (first.version, first.file) == (second.version, second.file)
+    assert session.record(2).step == 2, "again"
+    assert first.file.exists()
+
+
+def test_an_earlier_step_begins_a_new_training(trained):
+    session, model, were = trained
+    old = [c.file for c in session.checkpoints]
+    session.show(20)
+    move(model, 1)
+    session.record(10)
+    assert [c.step for c in session.checkpoints] == [0, 10]
+    assert [f.exists() for f in old] == [True, False, False]
+    assert session.version == session.record(11).version, "what was shown is gone: the model as it is"
+    session.show(0)
+    assert torch.equal(weights_of(session), were[0])
+
+
+@pytest.mark.parametrize("step", [1.5, "ten", None])
+def test_a_step_is_a_whole_number(trained, step):
+    with pytest.raises(nl.LensError, match="whole number"):
+        trained[0].record(step)
+    assert trained[0].record(np.int64(30)).step == 30
+
+
+def test_unknown_steps_name_the_nearest(trained):
+    with pytest.raises(nl.LensError, match="3 from 0 to 20, the nearest 10"):
+        trained[0].show(12)
+    with pytest.raises(nl.LensError, match="No step was recorded"):
+        nl.Session(small(), cache=False).show(0)
+
+
+def test_a_full_disk_is_said_and_loses_nothing(trained, monkeypatch):
+    session, _, were = trained
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.torch, "save", full)
+    with pytest.raises(nl.LensError, match="No space left"):
+        session.record(30)
+    session.show(20)
+    assert torch.equal(weights_of(session), were[20])
+
+
+def test_a_job_ends_when_other_weights_take_the_place_of_its_own(trained):
+    session, _, _ = trained
+    seen = []
+
+    def slow(s):
+        s.network()
+        for i in range(100):
+            if i == 3:  # what another job does between two steps of this one
+                s.show(0)
+                s.network()
+            seen.append(i)
+            yield i
+
+    with pytest.raises(nl.LensError, match="its model changed"):
+        session.run(slow)
+    assert len(seen) < 10
+
+
+def test_the_files_go_with_the_session():
+    session = nl.Session(small(), cache=False)
+    folder = session.record(0).file.parent
+    assert folder.is_dir()
+    session.close()
+    del session
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+    assert not Path(folder).exists()
