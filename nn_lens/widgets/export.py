@@ -55,12 +55,26 @@ def write(panel: Panel, path: Path, layers: list[str]) -> None:
         raise LensError("to_html needs at least one layer; leave layers out for the selected one.")
     if not path.parent.is_dir():
         raise LensError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
+    data = _stored(panel, layers, path.name)
+    page = _PAGE.format(
+        title=html.escape(f"nn-lens: {panel.session.net.name}, {', '.join(layers)}"),
+        data=_json(data),
+        views=_json(panel._esm),
+    )
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise LensError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
+
+
+def _stored(panel: Panel, layers: list[str], title: str) -> dict[str, Any]:
+    """The traits and answers of a panel, and of that beside it."""
     net = panel.session.net
     names = [net[name].name for name in layers]
     chosen = panel.unit if panel.unit.layer in names else None
     questions = list(_questions(panel, names))
     answers = []
-    for question in tqdm(questions, desc=path.name, unit=" views", leave=False, delay=1):
+    for question in tqdm(questions, desc=title, unit=" views", leave=False, delay=1):
         try:
             found = list(panel.answers(**question))
         except LensError as error:
@@ -79,16 +93,13 @@ def write(panel: Panel, path: Path, layers: list[str]) -> None:
         "_kind": panel._kind, "_views": panel._views, "_network": {**panel._network, "layers": described},
         "_colours": {name: {"bytes": _text(table)} for name, table in panel._colours.items()}, "_samples": [],
         "_selection": selection, "_picture": picture, "_weights": panel._weights, "view": panel.view, "selected": [], "_stored": True,
+        "step": None, "_steps": [], "_follows": panel._follows,
     }  # fmt: skip
-    page = _PAGE.format(
-        title=html.escape(f"nn-lens: {net.name}, {', '.join(names)}"),
-        data=_json({"traits": traits, "answers": answers}),
-        views=_json(panel._esm),
-    )
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise LensError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
+    data = {"traits": traits, "answers": answers}
+    if panel.compared is not None:
+        theirs = dict.fromkeys(panel.compared._follows[name] for name in names)
+        data["beside"] = _stored(panel.compared, list(theirs), title)
+    return data
 
 
 def _questions(panel: Panel, layers: list[str]) -> Iterator[dict[str, Any]]:

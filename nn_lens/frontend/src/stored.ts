@@ -1,5 +1,6 @@
 /** The views on stored answers: what `Lens.to_html` writes. It takes the place of the widget's model and of the kernel. */
 import type { AnyModel } from "@anywidget/types";
+import { Follower } from "./shared/follower";
 import { Store } from "./shared/store";
 import { Panel } from "./views/panel";
 
@@ -21,9 +22,18 @@ type Listener = (...args: unknown[]) => void;
 
 const ABSENT = "This is not in the exported file. In the notebook, the panel makes it when you ask.";
 
+interface Data {
+  traits: Record<string, unknown>;
+  answers: Answer[];
+  /** That of the network that is compared. */
+  beside?: Data;
+}
+
 /** Draws an exported panel into an element. */
-export function stored(root: HTMLElement, data: { traits: Record<string, unknown>; answers: Answer[] }): void {
-  new Panel(new Store(new Recorded(data.traits, data.answers) as unknown as AnyModel), root);
+export function stored(root: HTMLElement, data: Data): void {
+  const model = ({ traits, answers }: Data) => new Recorded(traits, answers) as unknown as AnyModel;
+  const store = new Store(model(data));
+  new Panel(store, data.beside ? new Follower(model(data.beside), store) : null, root);
 }
 
 class Recorded {

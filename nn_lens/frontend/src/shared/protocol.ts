@@ -1,4 +1,19 @@
-/** What goes between the browser and the kernel; the other side is nn_lens/widgets/panel.py. */
+/** What goes between the browser and the kernel; the other side is nn_lens/widgets/{questions,messages}.py. */
+
+/** A message from the kernel; `weights` says with which its answer was made. */
+export interface Message {
+  type: string;
+  id?: number;
+  what?: string;
+  weights?: number;
+  [name: string]: unknown;
+}
+
+/** Weights that were recorded in a training. */
+export interface Step {
+  step: number;
+  weights: number;
+}
 
 export interface Layer {
   name: string;

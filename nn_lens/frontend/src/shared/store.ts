@@ -4,6 +4,7 @@
  * slider events becomes one question.
  */
 import type { AnyModel } from "@anywidget/types";
+import { Answers } from "./answers";
 import {
   type Ablation,
   type Arithmetic,
@@ -13,9 +14,9 @@ import {
   bytes,
   type Embedding,
   type Field,
-  floats,
   type Incoming,
   type Layer,
+  type Message,
   type Network,
   type Page,
   type Picture,
@@ -24,15 +25,16 @@ import {
   type Selection,
   type Spectrum,
   type Stack,
+  type Step,
   type What,
 } from "./protocol";
-import { reach, type Scale } from "./tiles";
+import { reach, type Scale, top } from "./tiles";
 
 /** Units on a page of maximizing images. */
 export const PAGE = 12;
 /** How long a selection has to stay before its maximizing images are asked for, in milliseconds. */
 const REST = 60;
-/** Bytes of stacks kept in the browser; the longest unused go first. */
+/** Bytes of tiles and pictures kept in the browser; the longest unused go first. */
 const KEPT_BYTES = 192 << 20;
 const CHUNK = 512 << 10;
 /** Views that the "evidence" view shows together, beside the picture. */
@@ -40,14 +42,32 @@ export const EVIDENCE = ["examples", "attribution", "ablation", "incoming", "dir
 
 /** Views that have a tab of their own, and are not among "all". */
 export const APART = ["kernel"];
+const OWN: Scale = { mode: "map", fixed: 1, contrast: 1 };
 /** Milliseconds until Python is told of a selection. */
 const TELL = 20;
 /** How many units are ranked at a place. */
 export const RANKED = 8;
 
+/** A question without an end yet: what it is about, and the weights that it was asked for. */
 interface Open {
   id: number;
   key: string;
+  weights: number;
+}
+
+/** Shares of the picture's height and width. */
+export type Place = { y: number; x: number };
+
+export interface Looks {
+  place: Place | null;
+  /** Whether the place stays. */
+  locked: boolean;
+  /** What the colours of activation maps run to. */
+  scale: Scale;
+  /** The rank of the class that evidence is asked for, null for the selected unit. */
+  target: number | null;
+  /** What the selected unit's answers are multiplied with. */
+  factor: number;
 }
 
 export class Store {
@@ -66,33 +86,21 @@ export class Store {
   /** Why a value that Python set was refused. */
   refused = "";
 
-  /** The place that is looked at, as shares of the picture's height and width, and whether it stays. */
-  private place: { y: number; x: number } | null = null;
-  locked = false;
-  /** What the colours of activation maps run to. */
-  mapScale: Scale = { mode: "map", fixed: 1, contrast: 1 };
+  /** The store of the network that is drawn beside this one, with the same colours. */
+  peer: Store | null = null;
+
+  /** How things are looked at; replaced as a whole when it changes. */
+  looks: Looks = { place: null, locked: false, scale: OWN, target: 0, factor: 0 };
 
   /** Maps side by side, of which Shift and an arrow key pass a row. */
   across = 8;
 
   private fields = new Map<string, Field>();
-  private stacks = new Map<string, Stack>();
-  private pages = new Map<string, Page>();
-  private scoresOf = new Map<string, Score[]>();
-  private spectra = new Map<string, Spectrum>();
-  private badgesOf = new Map<string, Badge[]>();
-  private attributionsOf = new Map<string, Attribution[]>();
-  private ablations = new Map<string, Ablation>();
-  private feeding = new Map<string, Incoming>();
-  private sums = new Map<string, Arithmetic>();
-  private besides = new Map<string, Beside>();
-  private embeddings = new Map<string, Embedding>();
-  /** Kinds and keys whose questions have been answered to the end. */
-  private complete = new Set<string>();
-  /** The rank of the class that evidence is asked for, null for the selected unit. */
-  private target: number | null = 0;
-  /** What the selected unit's answers are multiplied with. */
-  private factor = 0;
+  /** By version of the weights; those that were used last stand last. */
+  private readonly kept = new Map<number, Answers>();
+  private answers: Answers;
+  /** The version of the model as it is, while a recorded step is shown. */
+  private now: number;
   /** The unit whose maximizing image is to be judged. */
   private judged = "";
   private open = new Map<What, Open>();
@@ -115,14 +123,10 @@ export class Store {
     this.colours = Object.fromEntries(Object.entries(tables).map(([k, v]) => [k, bytes(v)]));
     this.selection = model.get("_selection");
     this.picture = model.get("_picture");
-    this.weights = model.get("_weights");
+    this.weights = this.now = model.get("_weights");
+    this.answers = this.answersOf(this.weights);
     this.follow();
-    this.listen("change:_selection", () => {
-      if (JSON.stringify(model.get("_selection")) === JSON.stringify(this.selection)) return;
-      this.selection = model.get("_selection");
-      this.follow();
-      this.moved();
-    });
+    this.listen("change:_selection", () => this.chosenInPython(model.get("_selection")));
     this.listen("change:_picture", () => {
       this.picture = model.get("_picture");
       this.uploadError = "";
@@ -130,7 +134,11 @@ export class Store {
     });
     this.listen("change:selected", () => this.changed());
     this.listen("change:view", () => this.changed());
-    this.listen("change:_weights", () => this.newWeights(model.get("_weights")));
+    for (const trait of ["step", "_steps"]) this.listen(`change:${trait}`, () => this.toMoment());
+    this.listen("change:_weights", () => {
+      if (this.step === null) this.now = model.get("_weights");
+      this.toMoment();
+    });
     this.listen("msg:custom", (content: Message, buffers: DataView[]) => this.receive(content, buffers));
   }
 
@@ -139,8 +147,7 @@ export class Store {
     cancelAnimationFrame(this.frame);
     clearTimeout(this.restTimer);
     clearTimeout(this.telling);
-    for (const page of this.pages.values()) page.sheet.close();
-    for (const spectrum of this.spectra.values()) spectrum.sheet?.close();
+    for (const answers of this.kept.values()) answers.close();
     this.listeners.clear();
   }
 
@@ -180,7 +187,8 @@ export class Store {
 
   /** The neuron of the present layer at the place that is looked at. */
   neuron(): { row: number; column: number } | null {
-    if (!this.place) return null;
+    const { place } = this.looks;
+    if (!place) return null;
     const { layer, network } = this;
     const field = this.fields.get(layer.name);
     const [height, width] = layer.grid;
@@ -191,7 +199,7 @@ export class Store {
         : share * count - 0.5;
       return Math.max(0, Math.min(count - 1, Math.round(index)));
     };
-    return { row: along(this.place.y, 0, height), column: along(this.place.x, 1, width) };
+    return { row: along(place.y, 0, height), column: along(place.x, 1, width) };
   }
 
   /** What that neuron sees, as shares of the picture: top, left, bottom, right. */
@@ -208,11 +216,17 @@ export class Store {
     return [top, left, bottom, right];
   }
 
+  get locked(): boolean {
+    return this.looks.locked;
+  }
+
+  get mapScale(): Scale {
+    return this.looks.scale;
+  }
+
   /** Looks at a place, (0, 0) to (1, 1), while none is locked; null at none. */
-  look(place: { y: number; x: number } | null): void {
-    if (this.locked) return;
-    this.place = place;
-    this.changed();
+  look(place: Place | null): void {
+    if (!this.locked) this.see({ place });
   }
 
   /** Looks at a neuron of the present layer. */
@@ -222,24 +236,29 @@ export class Store {
 
   /** Stays at the place that is looked at: the selected unit becomes its neuron. */
   lock(): void {
-    if (!this.place) return;
-    this.locked = true;
-    this.choose(this.selection.layer, this.selection.channel);
+    if (this.looks.place) this.stay(this.looks.place);
   }
 
   /** Stays at a neuron of the present layer. */
   lockAt(row: number, column: number): void {
     const [height, width] = this.layer.grid;
     const inside = (index: number, count: number) => Math.max(0, Math.min(count - 1, index));
-    this.place = this.middle(inside(row, height), inside(column, width));
-    this.lock();
+    this.stay(this.middle(inside(row, height), inside(column, width)));
   }
 
   unlock(): void {
-    if (!this.locked) return;
-    this.locked = false;
-    this.place = null;
+    if (this.locked) this.stay(null);
+  }
+
+  /** Stays at a place, or at none. */
+  stay(place: Place | null): void {
+    this.see({ place, locked: place !== null });
     this.choose(this.selection.layer, this.selection.channel);
+  }
+
+  see(change: Partial<Looks>): void {
+    this.looks = { ...this.looks, ...change };
+    this.changed();
   }
 
   /** The units of the present layer that answer most at the place, with their values; of a layer in parts, of its part. */
@@ -259,9 +278,39 @@ export class Store {
   setScale(change: Partial<Scale>): void {
     const stack = this.stack("maps");
     // A fixed scale is that of what is seen when it is chosen.
-    if (change.mode === "fixed" && stack) this.mapScale.fixed = reach(stack);
-    this.mapScale = { ...this.mapScale, ...change };
-    this.changed();
+    const both = [stack, this.peer?.stack("maps")].filter((s) => s !== undefined);
+    const fixed = change.mode === "fixed" && stack ? Math.max(...both.map(reach)) : this.mapScale.fixed;
+    this.see({ scale: { ...this.mapScale, fixed, ...change } });
+  }
+
+  /** The value that has the last colour in a unit's tiles: the same as beside it. Undefined: the unit's own. */
+  top(what: "maps" | "filters", unit: number): number | undefined {
+    const [stack, other] = [this.stack(what), this.peer?.stack(what)];
+    if (!stack || (what === "filters" && !other)) return undefined;
+    return top(stack, unit, what === "maps" ? this.mapScale : OWN, other);
+  }
+
+  /** Changes when `top` may. */
+  topKey(what: "maps" | "filters"): string {
+    const other = this.peer?.stack(what);
+    const beside = other ? `${other.layer} ${other.start} ${other.weights} ${this.peer?.picture?.key}` : "";
+    return `${what === "maps" ? JSON.stringify(this.mapScale) : ""} ${beside}`;
+  }
+
+  /** What was recorded in a training, from first to last. */
+  get steps(): Step[] {
+    return this.model.get("_steps");
+  }
+
+  /** The step that is shown, null for the model as it is. */
+  get step(): number | null {
+    return this.model.get("step");
+  }
+
+  set step(step: number | null) {
+    this.model.set("step", step);
+    this.model.save_changes();
+    this.toMoment();
   }
 
   /** Python that makes the present view again, for a network called `net`. */
@@ -274,7 +323,7 @@ export class Store {
     return `nl.${this.model.get("_kind")}(net, unit="${unit}"${picture}${view})`;
   }
 
-  private middle(row: number, column: number): { y: number; x: number } {
+  protected middle(row: number, column: number): { y: number; x: number } {
     const field = this.fields.get(this.layer.name);
     const [height, width] = this.layer.grid;
     const share = (index: number, axis: 0 | 1, count: number) =>
@@ -284,11 +333,18 @@ export class Store {
     return { y: share(row, 0, height), x: share(column, 1, width) };
   }
 
+  protected chosenInPython(selection: Selection): void {
+    if (JSON.stringify(selection) === JSON.stringify(this.selection)) return;
+    this.selection = selection;
+    this.follow();
+    this.moved();
+  }
+
   /** Looks where a selection that came from Python looks. */
-  private follow(): void {
+  protected follow(): void {
     const { row = null, column = null } = this.selection;
-    this.locked = row !== null && column !== null;
-    this.place = row !== null && column !== null ? this.middle(row, column) : null;
+    const place = row !== null && column !== null ? this.middle(row, column) : null;
+    this.looks = { ...this.looks, place, locked: place !== null };
   }
 
   private choose(layer: string, channel: number): void {
@@ -319,61 +375,60 @@ export class Store {
 
   /** The maps or filters that hold the selected unit, or undefined until they have come. */
   stack(what: "maps" | "filters"): Stack | undefined {
-    return this.stacks.get(this.key(what));
+    return this.answers.stacks.get(this.key(what));
   }
 
   page(): Page | undefined {
-    return this.pages.get(this.key("page"));
+    return this.answers.pages.get(this.key("page"));
   }
 
   scores(): Score[] | undefined {
-    return this.scoresOf.get(this.key("scores"));
+    return this.answers.scores.get(this.key("scores"));
   }
 
   spectrum(): Spectrum | undefined {
-    return this.spectra.get(this.key("examples"));
+    return this.answers.spectra.get(this.key("examples"));
   }
 
   badges(): Badge[] | undefined {
-    return this.badgesOf.get(this.key("trust"));
+    return this.answers.badges.get(this.key("trust"));
   }
 
   /** Whether the selected unit's maximizing image is being judged. */
   get judging(): boolean {
-    return this.open.get("trust")?.key === this.key("trust");
+    return this.asked("trust");
   }
 
   attributions(): Attribution[] {
-    return this.attributionsOf.get(this.key("attribution")) ?? [];
+    return this.answers.attributions.get(this.key("attribution")) ?? [];
   }
 
   get attributionTarget(): number | null {
-    return this.target;
+    return this.looks.target;
   }
 
   set attributionTarget(rank: number | null) {
-    this.target = rank;
-    this.changed();
+    this.see({ target: rank });
   }
 
   ablation(): Ablation | undefined {
-    return this.ablations.get(this.key("ablation"));
+    return this.answers.ablations.get(this.key("ablation"));
   }
 
   incoming(): Incoming | undefined {
-    return this.feeding.get(this.key("incoming"));
+    return this.answers.incoming.get(this.key("incoming"));
   }
 
   arithmetic(): Arithmetic | undefined {
-    return this.sums.get(this.key("arithmetic"));
+    return this.answers.sums.get(this.key("arithmetic"));
   }
 
   beside(): Beside | undefined {
-    return this.besides.get(this.key("directions"));
+    return this.answers.besides.get(this.key("directions"));
   }
 
   embedding(): Embedding | undefined {
-    return this.embeddings.get(this.key("embedding"));
+    return this.answers.embeddings.get(this.key("embedding"));
   }
 
   /** Numbers, in the dataset, of the pictures that are brushed. */
@@ -393,12 +448,11 @@ export class Store {
   }
 
   get scale(): number {
-    return this.factor;
+    return this.looks.factor;
   }
 
   set scale(factor: number) {
-    this.factor = factor;
-    this.changed();
+    this.see({ factor });
   }
 
   judge(): void {
@@ -414,7 +468,7 @@ export class Store {
 
   /** The picture that the selected unit wants least, once it was made. */
   negative(): Page | undefined {
-    return this.pages.get(this.key("negative"));
+    return this.answers.pages.get(this.key("negative"));
   }
 
   /** Draws the selected unit's maximizing image. */
@@ -424,7 +478,7 @@ export class Store {
 
   /** Draws a unit's maximizing image, if it is here; says whether it is. */
   drawImageOf(canvas: HTMLCanvasElement, layer: string, channel: number): boolean {
-    for (const [key, page] of this.pages) {
+    for (const [key, page] of this.answers.pages) {
       const index = page.layer === layer && !key.startsWith("negative") ? page.channels.indexOf(channel) : -1;
       if (index < 0) continue;
       drawFrom(canvas, page, index);
@@ -505,7 +559,7 @@ export class Store {
     const filters = this.shows("filters") || ((this.shows("unit") || this.shows("kernel")) && this.layer.filter);
     if (filters && !this.stack("filters")) this.ask("filters", { layer, channel });
     if (this.picture && this.shows("picture") && !this.scores()) this.ask("scores", { picture: this.picture.key });
-    if (this.place && !this.fields.has(layer)) this.ask("field", { layer });
+    if (this.looks.place && !this.fields.has(layer)) this.ask("field", { layer });
     if (this.shows("arithmetic") && this.locked && this.picture && !this.arithmetic()) {
       const { row, column } = this.selection;
       this.ask("arithmetic", { layer, channel, row, column, picture: this.picture.key });
@@ -517,18 +571,18 @@ export class Store {
     if (this.shows("examples") && this.judged === this.key("trust") && !this.badges()) {
       this.ask("trust", { layer, channel });
     }
-    if (this.shows("incoming") && !this.complete.has(`incoming ${this.key("incoming")}`))
+    if (this.shows("incoming") && !this.answers.complete.has(`incoming ${this.key("incoming")}`))
       this.askAtRest("incoming", { layer, channel });
-    if (this.shows("directions") && !this.complete.has(`directions ${this.key("directions")}`))
+    if (this.shows("directions") && !this.answers.complete.has(`directions ${this.key("directions")}`))
       this.askAtRest("directions", { layer, channel });
-    if (this.shows("embedding") && !this.complete.has(`embedding ${this.key("embedding")}`))
+    if (this.shows("embedding") && !this.answers.complete.has(`embedding ${this.key("embedding")}`))
       this.askAtRest("embedding", { layer });
     if (this.picture) {
       const of = { layer, channel, picture: this.picture.key };
-      if (this.shows("attribution") && !this.complete.has(`attribution ${this.key("attribution")}`))
-        this.ask("attribution", { ...of, target: this.target });
-      if (this.shows("ablation") && !this.complete.has(`ablation ${this.key("ablation")}`))
-        this.ask("ablation", { ...of, scale: this.factor });
+      if (this.shows("attribution") && !this.answers.complete.has(`attribution ${this.key("attribution")}`))
+        this.ask("attribution", { ...of, target: this.looks.target });
+      if (this.shows("ablation") && !this.answers.complete.has(`ablation ${this.key("ablation")}`))
+        this.ask("ablation", { ...of, scale: this.looks.factor });
     }
     const page = this.page();
     if (
@@ -543,7 +597,7 @@ export class Store {
   /** Ranked units whose maximizing image is not here. */
   private unseen(): number[] {
     const here = new Set(
-      [...this.pages].flatMap(([key, page]) =>
+      [...this.answers.pages].flatMap(([key, page]) =>
         page.layer === this.selection.layer && page.finished && !key.startsWith("negative") ? page.channels : [],
       ),
     );
@@ -562,26 +616,32 @@ export class Store {
 
   private ask(what: What, content: object): void {
     const key = this.key(what);
-    if (this.open.get(what)?.key === key || this.failures.has(`${what} ${key}`)) return;
+    if (this.asked(what) || this.failures.has(`${what} ${key}`)) return;
     const id = ++this.ids;
-    this.open.set(what, { id, key });
-    if (what === "attribution") this.attributionsOf.delete(key);
+    this.open.set(what, { id, key, weights: this.weights });
+    if (what === "attribution") this.answers.attributions.delete(key);
     if (what === "page") this.running = 0;
     this.send({ type: "want", id, what, ...content });
   }
 
+  /** Whether what the present selection needs of a kind is asked for. */
+  private asked(what: What): boolean {
+    const open = this.open.get(what);
+    return open?.key === this.key(what) && open.weights === this.weights;
+  }
+
   /** Names what the present selection needs of a kind. */
-  private key(what: What): string {
-    const { layer, channel } = this.selection;
-    if (what === "scores") return this.picture?.key ?? "";
-    if (what === "attribution") return `${this.picture?.key} ${this.target ?? `${layer}:${channel}`}`;
-    if (what === "ablation") return `${this.picture?.key} ${layer}:${channel} ${this.factor}`;
+  private key(what: What, selection = this.selection, picture = this.picture?.key): string {
+    const { layer, channel } = selection;
+    if (what === "scores") return picture ?? "";
+    if (what === "attribution") return `${picture} ${this.looks.target ?? `${layer}:${channel}`}`;
+    if (what === "ablation") return `${picture} ${layer}:${channel} ${this.looks.factor}`;
     if (what === "examples" || what === "trust" || what === "incoming" || what === "directions")
       return `${layer}:${channel}`;
     if (what === "embedding" || what === "field") return layer;
     if (what === "arithmetic") {
-      const { row, column } = this.selection;
-      return `${this.picture?.key} ${layer}:${channel}@${row},${column}`;
+      const { row, column } = selection;
+      return `${picture} ${layer}:${channel}@${row},${column}`;
     }
     if (what === "negative") return `negative ${layer}:${channel}`;
     if (what === "here") return `here ${layer} ${this.ranked().map(([unit]) => unit)}`;
@@ -589,7 +649,7 @@ export class Store {
     const { planes, height, width } = this.tileShape(what);
     const most = Math.max(1, Math.floor((4 << 20) / Math.max(1, planes * height * width)));
     const part = `${layer} ${Math.floor(channel / most)}`;
-    return what === "maps" ? `maps ${this.picture?.key} ${part}` : `filters ${part}`;
+    return what === "maps" ? `maps ${picture} ${part}` : `filters ${part}`;
   }
 
   private tileShape(what: "maps" | "filters"): { planes: number; height: number; width: number } {
@@ -598,7 +658,7 @@ export class Store {
     return { planes, height, width };
   }
 
-  private moved(): void {
+  protected moved(): void {
     this.refused = "";
     // What failed is tried again by coming back to it.
     for (const failure of this.failures.keys()) {
@@ -606,14 +666,14 @@ export class Store {
       if (failure !== `${what} ${this.key(what)}`) this.failures.delete(failure);
     }
     const page = this.key("page");
-    if (this.open.get("page") && this.open.get("page")?.key !== page) {
+    if (this.open.has("page") && !this.asked("page")) {
       // The slider has left the page whose images are being made.
       this.send({ type: "stop", what: "page" });
       this.open.delete("page");
       this.running = null;
     }
     if (
-      !this.pages.has(page) ||
+      !this.answers.pages.has(page) ||
       (this.shows("examples") && !this.spectrum()) ||
       (this.shows("unit") && !this.negative())
     )
@@ -626,127 +686,53 @@ export class Store {
 
   private receive(content: Message, buffers: DataView[]): void {
     const what = [...this.open].find(([, open]) => open.id === content.id)?.[0];
-    const key = what && this.open.get(what)?.key;
-    if (content.type === "error") this.fail(content, what);
-    else if (what && key) this.answer(what, key, content, buffers);
+    const open = what && this.open.get(what);
+    if (content.type === "expect") this.expect(content);
+    else if (content.type === "error") this.fail(content, what);
+    else if (what && open) this.answer(what, open, content, buffers);
     if (content.type === "page" && !content.finished) {
       requestAnimationFrame(() => this.send({ type: "ack" }));
     }
     this.changed();
   }
 
-  private answer(what: What, key: string, content: Message, buffers: DataView[]): void {
-    if (content.weights !== undefined && content.weights !== this.weights) this.newWeights(content.weights);
-    if (content.type === "stack") {
-      const [ranges, largest, mean, active, where] = buffers.slice(1).map(floats);
-      const stack = { levels: bytes(buffers[0]), ranges, largest, mean, active, where };
-      this.keep(key, { ...(content as unknown as Stack), ...stack });
-    } else if (content.type === "field") {
+  /** The kernel answers what was not asked yet. */
+  private expect(content: Message): void {
+    const what = content.what as What;
+    const picture = content.picture as string | null;
+    if (content.layer !== this.selection.layer) return;
+    const channel = content.channel as number;
+    const key = this.key(what, { ...this.selection, channel }, picture ?? undefined);
+    this.open.set(what, { id: content.id as number, key, weights: content.weights as number });
+  }
+
+  private answer(what: What, open: Open, content: Message, buffers: DataView[]): void {
+    const { key } = open;
+    // A cell has changed the model since the question was asked.
+    if (content.weights !== undefined && content.weights > this.weights && this.step === null)
+      this.toWeights(content.weights);
+    const answers = this.kept.get(content.weights ?? open.weights);
+    if (content.type === "done" || content.type === "cancelled") {
+      this.open.delete(what);
+      if (content.type === "done") answers?.complete.add(`${what} ${key}`);
+      if (what === "page") this.running = null;
+      return;
+    }
+    if (content.type === "field") {
       this.fields.set(key, content as unknown as Field);
       if (this.locked) this.follow();
-    } else if (content.type === "scores") {
-      this.scoresOf.set(key, content.scores as Score[]);
-    } else if (content.type === "trust") {
-      this.badgesOf.set(key, content.badges as Badge[]);
-    } else if (content.type === "attribution") {
-      void this.keepAttribution(key, content as unknown as Attribution, buffers[0]);
-    } else if (content.type === "incoming") {
-      void this.keepFeeding(key, content as unknown as Incoming, buffers[0]);
-    } else if (content.type === "arithmetic") {
-      this.sums.set(key, { ...(content as unknown as Arithmetic), values: floats(buffers[0]) });
-    } else if (content.type === "directions") {
-      void this.keepBeside(key, content as unknown as Beside, buffers[0]);
-    } else if (content.type === "embedding") {
-      void this.keepEmbedding(key, content as unknown as Embedding, buffers);
-    } else if (content.type === "ablation") {
-      this.ablations.set(key, content as unknown as Ablation);
-    } else if (content.type === "examples") {
-      void this.keepSpectrum(key, content as unknown as Spectrum, buffers);
-    } else if (content.type === "page") {
-      if (what === "page") this.running = content.step as number;
-      // Ranked units may come on several pages.
-      const of = what === "here" ? `${key} ${content.channels}` : key;
-      void this.keepPage(of, content as unknown as Page, buffers[0]);
-    } else {
-      this.open.delete(what);
-      if (content.type === "done") this.complete.add(`${what} ${key}`);
-      if (what === "page") this.running = null;
     }
-  }
-
-  private async keepFeeding(key: string, found: Incoming, data?: DataView): Promise<void> {
-    const sheet = data ? await createImageBitmap(new Blob([bytes(data) as BlobPart])) : null;
-    this.feeding.get(key)?.sheet?.close();
-    this.feeding.set(key, { ...found, sheet });
-    this.changed();
-  }
-
-  private async keepBeside(key: string, found: Beside, data?: DataView): Promise<void> {
-    const sheet = data ? await createImageBitmap(new Blob([bytes(data) as BlobPart])) : null;
-    const old = this.besides.get(key);
-    if (old && old.count > found.count) return sheet?.close();
-    old?.sheet?.close();
-    this.besides.set(key, { ...found, sheet });
-    this.changed();
-  }
-
-  private async keepEmbedding(key: string, head: Embedding, buffers: DataView[]): Promise<void> {
-    const [points, indices, data] = buffers;
-    const sheet = head.columns ? await createImageBitmap(new Blob([bytes(data) as BlobPart])) : null;
-    const old = this.embeddings.get(key);
-    if (old?.finished && !head.finished) return sheet?.close();
-    old?.sheet?.close();
-    const numbers = { points: floats(points), indices: new Int32Array(floats(indices).buffer) };
-    this.embeddings.set(key, { ...head, ...numbers, sheet });
-    this.changed();
-  }
-
-  private async keepAttribution(key: string, found: Attribution, data?: DataView): Promise<void> {
-    const list = this.attributionsOf.get(key) ?? [];
-    this.attributionsOf.set(key, list);
-    const entry = { ...found, sheet: null as ImageBitmap | null };
-    list.push(entry);
-    if (data) entry.sheet = await createImageBitmap(new Blob([bytes(data) as BlobPart]));
-    this.changed();
-  }
-
-  private async keepPage(key: string, page: Page, data: DataView): Promise<void> {
-    const sheet = await createImageBitmap(new Blob([bytes(data) as BlobPart]));
-    const old = this.pages.get(key);
-    // Bitmaps are decoded in no certain order.
-    if (old && old.weights === page.weights && (old.finished || old.step > page.step)) return sheet.close();
-    old?.sheet.close();
-    this.pages.set(key, { ...page, sheet });
-    this.changed();
-  }
-
-  private async keepSpectrum(key: string, head: Spectrum, buffers: DataView[]): Promise<void> {
-    const [data, quantiles, counts, edges] = buffers;
-    const sheet = head.tiles ? await createImageBitmap(new Blob([bytes(data) as BlobPart])) : null;
-    const old = this.spectra.get(key);
-    if (old && old.weights === head.weights && old.count > head.count) return sheet?.close();
-    old?.sheet?.close();
-    const numbers = { quantiles: floats(quantiles), counts: floats(counts), edges: floats(edges) };
-    this.spectra.set(key, { ...head, sheet, ...numbers });
-    this.changed();
-  }
-
-  private keep(key: string, stack: Stack): void {
-    this.stacks.delete(key);
-    this.stacks.set(key, stack);
-    let used = 0;
-    for (const kept of this.stacks.values()) used += kept.levels.length;
-    for (const [oldest, kept] of this.stacks) {
-      if (used <= KEPT_BYTES || oldest === key) break;
-      this.stacks.delete(oldest);
-      used -= kept.levels.length;
-    }
+    if (what === "page") this.running = content.step as number;
+    // Ranked units may come on several pages.
+    answers?.keep(what === "here" ? `${key} ${content.channels}` : key, content, buffers);
+    if (content.type === "stack") answers?.shrink(KEPT_BYTES, key);
   }
 
   private fail(content: Message, what: What | undefined): void {
     const text = String(content.text);
-    if (what) {
-      this.failures.set(`${what} ${this.open.get(what)?.key}`, text);
+    const open = what && this.open.get(what);
+    if (open) {
+      if (open.weights === this.weights) this.failures.set(`${what} ${open.key}`, text);
       this.open.delete(what);
       if (what === "page") this.running = null;
     } else if (["upload", "sample", "dataset"].includes(content.what ?? "")) {
@@ -756,28 +742,38 @@ export class Store {
     }
   }
 
-  /** The model has changed: all that was sent is out of date. */
-  private newWeights(version: number): void {
-    this.weights = version;
-    this.stacks.clear();
-    this.scoresOf.clear();
-    this.failures.clear();
-    this.open.clear();
-    for (const page of this.pages.values()) page.sheet.close();
-    this.pages.clear();
-    for (const spectrum of this.spectra.values()) spectrum.sheet?.close();
-    this.spectra.clear();
-    this.badgesOf.clear();
-    this.attributionsOf.clear();
-    this.ablations.clear();
-    this.feeding.clear();
-    this.sums.clear();
-    for (const beside of this.besides.values()) beside.sheet?.close();
-    this.besides.clear();
-    for (const embedding of this.embeddings.values()) embedding.sheet?.close();
-    this.embeddings.clear();
-    this.complete.clear();
+  /** Shows the weights of the chosen step, or the model as it is. */
+  private toMoment(): void {
+    const { step } = this;
+    const version = step === null ? this.now : this.steps.find((each) => each.step === step)?.weights;
+    if (version !== undefined && version !== this.weights) this.toWeights(version);
     this.changed();
+  }
+
+  /** Other weights are shown: of what was answered, only what was answered for them is true. */
+  private toWeights(version: number): void {
+    this.weights = version;
+    if (this.step === null) this.now = version;
+    this.answers = this.answersOf(version);
+    this.failures.clear();
+    this.running = null;
+    const recorded = new Set([version, this.now, ...this.steps.map(({ weights }) => weights)]);
+    let size = 0;
+    for (const answers of this.kept.values()) size += answers.size();
+    for (const [old, answers] of this.kept) {
+      if (recorded.has(old) && (size <= KEPT_BYTES || old === version)) continue;
+      size -= answers.size();
+      answers.close();
+      this.kept.delete(old);
+    }
+    this.moved();
+  }
+
+  private answersOf(version: number): Answers {
+    const answers = this.kept.get(version) ?? new Answers(() => this.changed());
+    this.kept.delete(version);
+    this.kept.set(version, answers);
+    return answers;
   }
 
   private listen(event: string, call: (...args: never[]) => void): void {
@@ -793,12 +789,4 @@ export function drawFrom(canvas: HTMLCanvasElement, page: Page, index: number): 
   canvas.width = width;
   canvas.height = height;
   canvas.getContext("2d")?.drawImage(sheet, index * width, 0, width, height, 0, 0, width, height);
-}
-
-interface Message {
-  type: string;
-  id?: number;
-  what?: string;
-  weights?: number;
-  [name: string]: unknown;
 }

@@ -13,49 +13,55 @@ export function reach(stack: Stack): number {
   return stack.ranges.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 }
 
-/** The value that has the last colour. */
-export function top(stack: Stack, unit: number, scale: Scale): number {
-  const own = stack.ranges[2 * (unit - stack.start) + 1];
-  return (scale.mode === "fixed" ? scale.fixed : scale.mode === "layer" ? reach(stack) : own) / scale.contrast;
+/** The largest value of one unit, 0 where a stack does not hold it. */
+function largest(stack: Stack, unit: number): number {
+  return stack.ranges[2 * (unit - stack.start) + 1] ?? 0;
 }
 
-/** The colour of each level of a unit. */
-function coloursOf(stack: Stack, unit: number, scale: Scale | undefined): Uint8Array {
+/** The value that has the last colour; `other` is the stack beside it, which is to have the same. */
+export function top(stack: Stack, unit: number, scale: Scale, other?: Stack): number {
+  const { mode, fixed, contrast } = scale;
+  if (mode === "fixed") return fixed / contrast;
+  const each = [stack, ...(other ? [other] : [])];
+  return Math.max(...each.map((s) => (mode === "layer" ? reach(s) : largest(s, unit)))) / contrast;
+}
+
+/** The colour of each level of a unit, if `most` is to have the last. */
+function coloursOf(stack: Stack, unit: number, most: number | undefined): Uint8Array {
   const table = new Uint8Array(256);
   const n = unit - stack.start;
   const [low, high] = [stack.ranges[2 * n], stack.ranges[2 * n + 1]];
-  const most = scale && top(stack, unit, scale);
-  if (!scale || !most || (scale.mode === "map" && scale.contrast === 1)) return table.map((_, level) => level);
+  if (!most || most === high) return table.map((_, level) => level);
   return table.map((_, level) => {
     const value = (low + ((high - low) * level) / 255) / most;
-    const colour = stack.colour === "diverging" ? 128 + 127 * value : 255 * value;
+    const colour = stack.colour === "sequential" ? 255 * value : 128 + 127 * value;
     return Math.max(0, Math.min(255, Math.round(colour)));
   });
 }
 
-/** Writes plane `plane` of unit `unit` of a stack as RGBA into `out`; a colour stack has all its planes in one tile. */
+/** Writes plane `plane` of unit `unit` of a stack as RGBA into `out`; a colour stack has all its planes in one tile. `most` is the value that has the last colour; without it each unit has its own. */
 export function paint(
   stack: Stack,
   unit: number,
   plane: number,
   colours: Record<string, Uint8Array>,
   out: Uint8ClampedArray,
-  scale?: Scale,
+  most?: number,
 ): void {
   const size = stack.height * stack.width;
   const at = ((unit - stack.start) * stack.planes + (stack.colour === "rgb" ? 0 : plane)) * size;
   const levels = stack.levels;
+  const colourOf = coloursOf(stack, unit, most);
   if (stack.colour === "rgb") {
     for (let i = 0, o = 0; i < size; i++, o += 4) {
-      out[o] = levels[at + i];
-      out[o + 1] = levels[at + size + i];
-      out[o + 2] = levels[at + 2 * size + i];
+      out[o] = colourOf[levels[at + i]];
+      out[o + 1] = colourOf[levels[at + size + i]];
+      out[o + 2] = colourOf[levels[at + 2 * size + i]];
       out[o + 3] = 255;
     }
     return;
   }
   const table = colours[stack.colour];
-  const colourOf = coloursOf(stack, unit, scale);
   for (let i = 0, o = 0; i < size; i++, o += 4) {
     const c = 3 * colourOf[levels[at + i]];
     out[o] = table[c];
@@ -72,14 +78,14 @@ export function drawTile(
   unit: number,
   plane: number,
   colours: Record<string, Uint8Array>,
-  scale?: Scale,
+  most?: number,
 ): void {
   if (canvas.width !== stack.width || canvas.height !== stack.height) {
     canvas.width = stack.width;
     canvas.height = stack.height;
   }
   const image = new ImageData(stack.width, stack.height);
-  paint(stack, unit, plane, colours, image.data, scale);
+  paint(stack, unit, plane, colours, image.data, most);
   canvas.getContext("2d")?.putImageData(image, 0, 0);
 }
 

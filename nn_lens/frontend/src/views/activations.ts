@@ -3,7 +3,7 @@ import { el, say, short } from "../shared/dom";
 import { Grid, type Place } from "../shared/grid";
 import type { Stack } from "../shared/protocol";
 import type { Store } from "../shared/store";
-import { paint, type Scale, top, valueAt } from "../shared/tiles";
+import { paint, type Scale, valueAt } from "../shared/tiles";
 import { View } from "./view";
 
 export class ActivationsView extends View {
@@ -42,7 +42,7 @@ export class ActivationsView extends View {
     if (!stack) return;
     const { layer, channel } = this.store.selection;
     const { mapScale } = this.store;
-    const key = `${this.store.picture?.key} ${layer} ${stack.weights} ${stack.start} ${JSON.stringify(mapScale)}`;
+    const key = `${this.store.picture?.key} ${layer} ${stack.weights} ${stack.start} ${this.store.topKey("maps")}`;
     this.drawScale(stack, mapScale);
     this.shown = stack;
     const { height, width } = stack;
@@ -54,7 +54,8 @@ export class ActivationsView extends View {
         height,
         width,
         label,
-        paint: (i, out) => paint(stack, stack.start + i, 0, this.store.colours, out, mapScale),
+        paint: (i, out) =>
+          paint(stack, stack.start + i, 0, this.store.colours, out, this.store.top("maps", stack.start + i)),
       },
       channel - stack.start,
     );
@@ -68,7 +69,7 @@ export class ActivationsView extends View {
     this.scale.className = `scale ${stack.colour}`;
     this.mode.value = scale.mode;
     const times = scale.contrast === 1 ? "" : ` / ${short(scale.contrast)}`;
-    const most = scale.mode === "map" ? `largest of each map${times}` : short(top(stack, stack.start, scale));
+    const most = scale.mode === "map" ? `largest of each map${times}` : short(this.store.top("maps", stack.start) ?? 0);
     this.scale.dataset.low = stack.colour === "diverging" ? `blue −${most}` : "0";
     this.scale.dataset.high = stack.colour === "diverging" ? `orange ${most}` : most;
     this.scale.style.setProperty("--ramp", this.ramp(stack.colour));

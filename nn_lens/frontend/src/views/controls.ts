@@ -31,6 +31,15 @@ export class Controls {
   private readonly layer = el("input", { type: "range", min: 0, class: "layer", "aria-label": "layer" });
   private readonly unit = el("input", { type: "range", min: 0, class: "unit", "aria-label": "unit" });
   private readonly number = el("input", { type: "number", min: 0, class: "number", "aria-label": "unit number" });
+  private readonly time = el("input", { type: "range", min: 0, class: "time", "aria-label": "step of the training" });
+  private readonly timeText = el("output", { class: "text" });
+  private readonly timeRow = el(
+    "label",
+    { class: "slider", hidden: true },
+    el("span", {}, "Step"),
+    this.time,
+    this.timeText,
+  );
   private readonly layerText = el("output", { class: "text" });
   private readonly unitText = el("output", { class: "text" });
   private readonly problem = el("p", { class: "problem", role: "alert" });
@@ -47,6 +56,9 @@ export class Controls {
     const names = store.network.layers.map((layer) => layer.name);
     this.layer.max = String(names.length - 1);
     this.layer.addEventListener("input", () => store.selectLayer(Number(this.layer.value)));
+    this.time.addEventListener("input", () => {
+      store.step = store.steps[Number(this.time.value)]?.step ?? null;
+    });
     this.unit.addEventListener("input", () => store.select(store.selection.layer, Number(this.unit.value)));
     this.number.addEventListener("change", () => store.select(store.selection.layer, Number(this.number.value)));
     const single = store.views.filter((view) => !EVIDENCE.includes(view));
@@ -67,6 +79,7 @@ export class Controls {
     this.root = el(
       "div",
       { class: "controls" },
+      this.timeRow,
       el("label", { class: "slider" }, el("span", {}, "Layer"), this.layer, this.layerText),
       el("label", { class: "slider" }, el("span", {}, "Unit"), this.unit, this.number, this.unitText),
       this.play,
@@ -105,6 +118,7 @@ export class Controls {
     const { store } = this;
     const { layer } = store;
     const index = store.network.layers.indexOf(layer);
+    this.drawTime();
     this.layer.value = String(index);
     this.layer.setAttribute("aria-valuetext", `${layer.name}, ${layer.kind}`);
     say(this.layerText, `${layer.name} · ${layer.kind} · ${layer.shape.join("×")}`);
@@ -115,5 +129,18 @@ export class Controls {
     say(this.problem, store.refused);
     this.problem.hidden = !store.refused;
     for (const [view, button] of this.switches) button.setAttribute("aria-pressed", String(view === store.view));
+  }
+
+  /** What was recorded in the training, and at the end the model as it is. */
+  private drawTime(): void {
+    const { steps, step } = this.store;
+    this.timeRow.hidden = !steps.length;
+    if (!steps.length) return;
+    const at = steps.findIndex((each) => each.step === step);
+    this.time.max = String(steps.length);
+    this.time.value = String(at < 0 ? steps.length : at);
+    const text = at < 0 ? "the model as it is" : `step ${step}`;
+    this.time.setAttribute("aria-valuetext", text);
+    say(this.timeText, `${text} · ${steps.length} recorded`);
   }
 }

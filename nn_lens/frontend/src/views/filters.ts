@@ -34,7 +34,7 @@ export class FiltersView extends View {
     const { height, width } = stack;
     if (stack.colour === "rgb") {
       const label = `${stack.total} filters of layer ${layer}, ${height} by ${width} pixels, in colour`;
-      const key = `${layer} ${stack.weights} ${stack.start}`;
+      const key = `${layer} ${stack.weights} ${stack.start} ${this.store.topKey("filters")}`;
       this.grid.show(
         {
           key,
@@ -42,15 +42,22 @@ export class FiltersView extends View {
           height,
           width,
           label,
-          paint: (i, out) => paint(stack, stack.start + i, 0, colours, out),
+          paint: (i, out) => paint(stack, stack.start + i, 0, colours, out, this.store.top("filters", stack.start + i)),
         },
         channel - stack.start,
       );
     } else {
       const label = `Filter ${channel} of layer ${layer}: ${stack.planes} slices of ${height} by ${width}`;
-      const key = `${layer} ${stack.weights} ${channel}`;
+      const key = `${layer} ${stack.weights} ${channel} ${this.store.topKey("filters")}`;
       this.grid.show(
-        { key, count: stack.planes, height, width, label, paint: (i, out) => paint(stack, channel, i, colours, out) },
+        {
+          key,
+          count: stack.planes,
+          height,
+          width,
+          label,
+          paint: (i, out) => paint(stack, channel, i, colours, out, this.store.top("filters", channel)),
+        },
         null,
       );
     }

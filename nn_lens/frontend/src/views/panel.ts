@@ -1,6 +1,6 @@
 /** A drawn panel: the controls and the cards that its widget names. */
 import styles from "../../style/panel.css";
-import { el } from "../shared/dom";
+import { el, say } from "../shared/dom";
 import type { Store } from "../shared/store";
 import { takeFrom } from "../shared/upload";
 import { AblationView } from "./ablation";
@@ -37,20 +37,33 @@ const VIEWS: Record<string, new (store: Store) => View> = {
   embedding: EmbeddingView,
 };
 
+/** Views that are drawn once, of two networks too. */
+const ONCE = ["kernel"];
+
 export class Panel {
   private readonly controls: Controls;
-  private readonly views: Map<string, View>;
+  /** In the order in which they are drawn; of two networks one after the other. */
+  private readonly views: { name: string; store: Store; view: View }[];
+  private readonly names: { store: Store; text: HTMLElement }[];
   private readonly root: HTMLElement;
-  private readonly unsubscribe: () => void;
+  private readonly unsubscribe: (() => void)[];
 
   constructor(
     private readonly store: Store,
+    peer: Store | null,
     el_: HTMLElement,
   ) {
+    const stores = peer ? [store, peer] : [store];
     this.controls = new Controls(store);
-    this.views = new Map(store.views.map((name) => [name, new VIEWS[name](store)]));
-    const cards = [...this.views.values()].map((view) => view.root);
-    const kind = store.views.length > 2 ? "lens" : "single";
+    this.views = store.views.flatMap((name) =>
+      stores
+        .filter((of) => of === store || !ONCE.includes(name))
+        .map((of) => ({ name, store: of, view: new VIEWS[name](of) })),
+    );
+    this.names = peer ? stores.map((of) => ({ store: of, text: el("h2", { class: "name" }) })) : [];
+    for (const { view, store: of } of this.views) view.root.classList.toggle("follower", of !== store);
+    const kind = peer ? "compare" : store.views.length > 2 ? "lens" : "single";
+    const cards = [...this.names.map(({ text }) => text), ...this.views.map(({ view }) => view.root)];
     this.root = el(
       "div",
       { class: `nn-lens ${kind}`, role: "region", "aria-label": "nn-lens panel" },
@@ -65,23 +78,28 @@ export class Panel {
       (event.target as HTMLElement).setAttribute("data-lm-suppress-shortcuts", "true");
     });
     this.root.addEventListener("paste", (event) => {
-      if (this.views.has("picture")) takeFrom(event.clipboardData, store);
+      if (store.views.includes("picture")) takeFrom(event.clipboardData, store);
     });
     el_.append(this.root);
-    this.unsubscribe = store.subscribe(() => this.draw());
+    this.unsubscribe = stores.map((each) => each.subscribe(() => this.draw()));
   }
 
   close(): void {
-    this.unsubscribe();
+    for (const end of this.unsubscribe) end();
     this.controls.close();
-    for (const view of this.views.values()) view.close();
+    for (const { view } of this.views) view.close();
     this.root.remove();
   }
 
   private draw(): void {
     const { store } = this;
     this.controls.draw();
-    for (const [name, view] of this.views) {
+    for (const { store: of, text } of this.names)
+      say(
+        text,
+        `${of.network.name} · ${of.layer.name} · ${of.layer.shape.join("×")}${of.step === null ? "" : ` · step ${of.step}`}`,
+      );
+    for (const { name, view } of this.views) {
       view.root.hidden = !store.shows(name);
       if (!view.root.hidden) view.draw();
     }

@@ -155,10 +155,10 @@ export class PictureView extends View {
       (over ? frame : (frame.nextSibling as HTMLElement)).insertBefore(this.map, this.boxes[over ? 0 : 1]);
     if (!stack) return;
     const at = `${store.picture?.key} ${stack.weights} ${layer}:${channel}`;
-    const state = `${at} ${JSON.stringify(store.mapScale)}`;
+    const state = `${at} ${store.topKey("maps")}`;
     if (this.mapped === state) return;
     this.mapped = state;
-    drawTile(this.map, stack, channel, 0, store.colours, store.mapScale);
+    drawTile(this.map, stack, channel, 0, store.colours, store.top("maps", channel));
     this.map.dataset.shown = at;
     this.map.setAttribute("aria-label", `Activation map of ${layer}:${channel} on the picture`);
   }

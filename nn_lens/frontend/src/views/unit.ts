@@ -61,7 +61,7 @@ export class UnitView extends View {
       return this.none(filter, "no filter", "This layer has no weights; its filters are those of the layer before");
     stale(filter, !stack);
     filter.root.title = "";
-    const key = `${layer}:${channel} ${stack?.weights}`;
+    const key = `${layer}:${channel} ${stack?.weights} ${store.topKey("filters")}`;
     if (!stack || filter.drawn === key) return;
     filter.drawn = key;
     let plane = 0;
@@ -75,7 +75,7 @@ export class UnitView extends View {
       const strengths = Array.from({ length: stack.planes }, (_, p) => strength(p));
       plane = strengths.indexOf(Math.max(...strengths));
     }
-    drawTile(filter.canvas, stack, channel, plane, store.colours);
+    drawTile(filter.canvas, stack, channel, plane, store.colours, store.top("filters", channel));
     const slice = stack.colour === "rgb" ? "filter" : `filter, input ${plane} of ${stack.planes}`;
     say(filter.caption, slice);
     filter.canvas.setAttribute("aria-label", `Filter of ${layer}:${channel}${slice.slice(6)}`);
@@ -116,9 +116,9 @@ export class UnitView extends View {
     const stack = store.stack("maps");
     stale(map, !stack);
     if (!stack) return;
-    const key = `${store.picture?.key} ${layer}:${channel} ${stack.weights} ${JSON.stringify(store.mapScale)}`;
+    const key = `${store.picture?.key} ${layer}:${channel} ${stack.weights} ${store.topKey("maps")}`;
     if (map.drawn !== key) {
-      drawTile(map.canvas, stack, channel, 0, store.colours, store.mapScale);
+      drawTile(map.canvas, stack, channel, 0, store.colours, store.top("maps", channel));
       map.drawn = key;
       say(map.caption, `map of ${store.picture?.name || "your picture"}`);
       map.canvas.setAttribute("aria-label", `Activation map of ${layer}:${channel}`);
