@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nn_lens.engine.network import Network
+from nn_lens.units import Unit
 
 
 def shown_layers(net: Network) -> list[str]:
@@ -19,3 +20,12 @@ def counterparts(first: Network, second: Network) -> dict[str, str]:
         return theirs[round(depth * (len(theirs) - 1))]
 
     return {name: name if name in theirs else nearest(i) for i, name in enumerate(ours)}
+
+
+def beside(unit: Unit, pairs: dict[str, str], first: Network, second: Network) -> Unit:
+    """The unit of `second`: of the layer's counterpart the same channel, or its last; the same place on the same grid."""
+    layer = second[pairs[unit.layer]]
+    channel = min(unit.channel, layer.channels - 1)
+    if first[unit.layer].layout.grid != layer.layout.grid:
+        return Unit(layer.name, channel)
+    return Unit(layer.name, channel, unit.row, unit.column)

@@ -22,7 +22,6 @@ import traitlets
 
 from nn_lens.engine import images
 from nn_lens.engine.datasets import source_of
-from nn_lens.engine.network import Network
 from nn_lens.engine.pictures import display_picture, open_image
 from nn_lens.engine.samples import sample_pictures
 from nn_lens.errors import LensError, StorageError
@@ -32,7 +31,7 @@ from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 from nn_lens.widgets import cells, export, messages
 from nn_lens.widgets.bundle import bundle
-from nn_lens.widgets.compare import counterparts, shown_layers
+from nn_lens.widgets.compare import beside, counterparts, shown_layers
 from nn_lens.widgets.frames import Frames
 from nn_lens.widgets.messages import Message
 from nn_lens.widgets.questions import OF_PICTURE, Question, question
@@ -123,7 +122,7 @@ class Panel(anywidget.AnyWidget):
         if compare is not None:
             other = compare if isinstance(compare, Session) else Session(compare, dataset)
             pairs = counterparts(network, other.net)
-            self.compared = type(self)(other, unit=_beside(first, pairs, other.net), _follows=pairs, **traits)
+            self.compared = type(self)(other, unit=beside(first, pairs, network, other.net), _follows=pairs, **traits)
         super().__init__(
             _esm=bundle(), _kind=type(self).__name__, _views=list(self.VIEWS), _network=messages.network(network), _weights=self.session.version,
             _colours={name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
@@ -155,7 +154,7 @@ class Panel(anywidget.AnyWidget):
         if {k: self._selection.get(k) for k in wanted} != wanted:
             self._selection = wanted
         if self.compared is not None:
-            self.compared.unit = _beside(self.unit, self.compared._follows, self.compared.session.net)
+            self.compared.unit = beside(self.unit, self.compared._follows, self.session.net, self.compared.session.net)
 
     @traitlets.observe("layer")
     def _layer_changed(self, change: Any) -> None:
@@ -426,12 +425,6 @@ class Panel(anywidget.AnyWidget):
     def __repr__(self) -> str:
         of = self.session.net.name if hasattr(self, "session") else "a network, closed,"
         return f"<{type(self).__name__} of {of} at {self.unit}>"
-
-
-def _beside(unit: Unit, pairs: dict[str, str], net: Network) -> Unit:
-    """The unit of the compared network: of the layer's counterpart the same channel, or its last."""
-    layer = pairs[unit.layer]
-    return Unit(layer, min(unit.channel, net[layer].channels - 1))
 
 
 def _said(error: BaseException | None) -> str:

@@ -31,7 +31,7 @@ def test_the_selection_and_the_picture_are_shared(pair):
     lens.unit = "3:4"
     assert str(other.unit) == "3:4"
     lens._selection = {"layer": "0", "channel": 2, "row": 1, "column": 1}
-    assert str(other.unit) == "0:2"
+    assert str(other.unit) == "0:2@1,1"
     lens.picture = PICTURE.rotate(90)
     assert other.picture is lens.picture
     lens.view = "filters"

@@ -60,6 +60,14 @@ export class Follower extends Store {
     if (there) leader.select(there, channel);
   }
 
+  override look(place: Place | null): void {
+    this.leader.look(place);
+  }
+
+  override lock(): void {
+    this.leader.lock();
+  }
+
   override stay(place: Place | null): void {
     this.leader.stay(place);
   }

@@ -57,8 +57,19 @@ export class UnitView extends View {
     const stack = store.stack("filters");
     const none = !store.layer.filter;
     filter.root.classList.toggle("none", none);
-    if (none)
-      return this.none(filter, "no filter", "This layer has no weights; its filters are those of the layer before");
+    if (none) {
+      const { layers } = store.network;
+      const before = layers
+        .slice(0, layers.indexOf(store.layer))
+        .reverse()
+        .find((each) => each.filter);
+      const where = before ? `; ${before.name} before it has some` : "";
+      return this.none(
+        filter,
+        before ? `no filter, see ${before.name}` : "no filter",
+        `${layer} has no filters${where}`,
+      );
+    }
     stale(filter, !stack);
     filter.root.title = "";
     const key = `${layer}:${channel} ${stack?.weights} ${store.topKey("filters")}`;

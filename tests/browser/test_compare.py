@@ -1,0 +1,101 @@
+"""Two networks side by side in a real JupyterLab: one selection, one colour scale."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nn_lens as nl
+from browser.panel import Panel
+from nn_lens.engine import images
+
+CELL = """import copy, torch, nn_lens as nl
+net = nl.demo()
+model = copy.deepcopy(net.model)
+with torch.no_grad():
+    next(model.parameters()).mul_(0.5)
+tuned = nl.Network(model, net.input_shape, False, net.labels)
+lens = nl.Lens(net, unit="relu2:5", picture=net.samples["cat"], compare=tuned)
+lens"""
+
+
+@pytest.fixture(scope="module")
+def panel(opened):
+    notebook = opened("compare.ipynb", [CELL])
+    panel = Panel(notebook, 120_000)
+    both(panel, "relu2:5")
+    yield panel
+    assert not notebook.problems, "the console is free of errors"
+
+
+def both(panel: Panel, unit: str) -> None:
+    panel.page.wait_for_function(
+        """(unit) => {
+          const maps = [...document.querySelectorAll('.nn-lens canvas.map')];
+          return maps.length === 2 && maps.every((m) => m.dataset.shown?.endsWith(' ' + unit) && !m.classList.contains('stale'));
+        }""",
+        arg=unit,
+        timeout=60_000,
+    )
+
+
+def test_the_selection_is_one(panel):
+    panel.slide("unit", 9)
+    both(panel, "relu2:9")
+    panel.slide("layer", 2)
+    both(panel, "relu1:9")
+    panel.notebook.until("result = [str(lens.unit), str(lens.compared.unit)]", ["relu1:9", "relu1:9"])
+    # A click on the right walks on both sides.
+    panel.page.locator(".nn-lens .card.maximization.follower .tile").nth(3).click()
+    panel.page.wait_for_function("() => document.querySelector('.nn-lens').dataset.unit === 'relu1:3'")
+    both(panel, "relu1:3")
+
+
+def test_one_scale_colours_both(panel):
+    panel.slide("unit", 9)
+    both(panel, "relu1:9")
+    found = panel.notebook.python(
+        "result = [nl.activations(n, net.samples['cat'], 'relu1').maps[9].tolist() for n in (net, tuned)]"
+    )
+    left, right = (np.array(f, np.float32) for f in found)
+    assert right.max() < 0.6 * left.max(), "the second network answers half as much"
+    table = images.colour_table(images.SEQUENTIAL).astype(int)
+    for selector, values in (
+        (".picture-card:not(.follower) canvas.map", left),
+        (".picture-card.follower canvas.map", right),
+    ):
+        expected = table[np.clip(np.rint(255 * values / left.max()), 0, 255).astype(int)]
+        # Levels of the darker map are of its own range, so that its colours may be off by one or two.
+        assert np.abs(panel.pixels(selector).astype(int) - expected).max() <= 6
+
+
+def test_a_locked_place_is_one(panel):
+    panel.page.locator(".nn-lens .picture-card.follower .frame").first.click(position={"x": 100, "y": 60})
+    panel.page.wait_for_function("() => document.querySelectorAll('.nn-lens .sees.locked:not([hidden])').length === 4")
+    panel.notebook.until("result = lens.unit.row is not None and lens.unit == lens.compared.unit", True)
+    shown = panel.page.locator(".nn-lens .card.here").evaluate_all("cards => cards.map((c) => c.dataset.shown)")
+    assert len(set(shown)) == 1
+    panel.page.locator(".nn-lens").press("Escape")
+    panel.page.wait_for_function("() => !document.querySelector('.nn-lens .sees.locked')")
+
+
+def test_a_new_picture_is_for_both(panel):
+    panel.page.locator(".nn-lens .sample").nth(1).click()
+    name = list(nl.demo().samples)[1]
+    panel.page.wait_for_function(
+        "(name) => [...document.querySelectorAll('.nn-lens .picture-card .note')].every((n) => n.textContent === name)",
+        arg=name,
+    )
+    both(panel, "relu1:9")
+    tables = panel.page.locator(".nn-lens .scores")
+    panel.page.wait_for_function("() => [...document.querySelectorAll('.nn-lens .scores td')].length >= 20")
+    assert tables.count() == 2
+    assert tables.nth(0).inner_text() != tables.nth(1).inner_text()
+
+
+def test_a_closed_pair_leaves_nothing(panel):
+    panel.page.wait_for_timeout(300)
+    found = panel.notebook.python(
+        "import threading\nlens.close()\nresult = [t.name for t in threading.enumerate() if t.name.startswith('nn-lens')]"
+    )
+    assert found == []
