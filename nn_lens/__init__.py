@@ -17,6 +17,7 @@ _PUBLIC = {
     "IMAGENET": "engine.network",
     "filters": "engine.filters",
     "arithmetic": "engine.arithmetic",
+    "building_blocks": "engine.blocks",
     "correlated": "engine.arithmetic",
     "activations": "engine.activations",
     "receptive_field": "engine.receptive_field",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from nn_lens.engine.attribution import attribute_all as attribute_all
     from nn_lens.engine.attribution import occlusion_steps as occlusion_steps
     from nn_lens.engine.belief import sample_unit as sample_unit
+    from nn_lens.engine.blocks import building_blocks as building_blocks
     from nn_lens.engine.embedding import embedding as embedding
     from nn_lens.engine.examples import dataset_examples as dataset_examples
     from nn_lens.engine.examples import dataset_examples_steps as dataset_examples_steps

@@ -23,7 +23,7 @@ class Conversation:
 
     def want(self, what, **content):
         self.ids += 1
-        if what in ("maps", "scores", "attribution", "ablation"):
+        if what in ("maps", "scores", "blocks", "attribution", "ablation"):
             content.setdefault("picture", self.panel._picture["key"])
         self.tell({"type": "want", "what": what, "id": self.ids, **content})
         return self.ids

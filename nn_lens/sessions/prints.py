@@ -13,6 +13,7 @@ from nn_lens.engine.ablation import ablate
 from nn_lens.engine.activations import activations
 from nn_lens.engine.arithmetic import arithmetic
 from nn_lens.engine.attribution import attribute_all
+from nn_lens.engine.blocks import building_blocks
 from nn_lens.engine.embedding import embedding
 from nn_lens.engine.filters import filters
 from nn_lens.engine.incoming import incoming
@@ -58,6 +59,7 @@ _MAKERS: dict[str, _Maker] = {
     "unit": lambda s, u, p: _last(maximized(s, _channel(u))).figure(),
     "activations": lambda s, u, p: activations(s.network(), p, u.layer).figure(),
     "arithmetic": lambda s, u, p: arithmetic(s.network(), p, u).figure(),
+    "blocks": lambda s, u, p: building_blocks(s.network(), p, u.layer).figure(),
     "examples": _examples,
     "directions": _directions,
     "attribution": lambda s, u, p: attribute_all(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -49,13 +50,13 @@ class Stack:
 
 @dataclass(frozen=True)
 class Page:
-    """Maximizing images of some units of a layer, finished or on the way.
+    """Maximizing images of some units or directions of a layer, finished or on the way.
 
     `images` (N,C,H,W) in [0,1]; `activations` (N,); `step` counts the steps done; `notes` per unit once finished;
     `preview`: whether there is more to see than the noise that it starts from.
     """
 
-    units: tuple[Unit, ...]
+    units: tuple[Unit | Direction, ...]
     images: np.ndarray
     activations: np.ndarray
     step: int
@@ -101,10 +102,10 @@ def layer_filters(session: Session, layer: str, unit: int = 0) -> Iterator[Stack
     yield _part(kept, layer, unit, "rgb" if found.reads_rgb else images.DIVERGING, version)
 
 
-def page(session: Session, units: list[Unit], seed: int = 0, negative: bool = False) -> Iterator[Page]:
-    """The maximizing images of `units`, as they become sharper; those that are kept are there at once.
+def page(session: Session, units: Sequence[Unit | Direction], seed: int = 0, negative: bool = False) -> Iterator[Page]:
+    """The maximizing images of units or directions, as they become sharper; those that are kept are there at once.
 
-    negative: the pictures that the units want least instead.
+    negative: the pictures that units want least instead.
     """
     net, version = session.network(), session.running
     keys = [("negative " if negative else "") + _key(session, unit, seed) for unit in units]
@@ -114,7 +115,7 @@ def page(session: Session, units: list[Unit], seed: int = 0, negative: bool = Fa
     if not missing:
         yield _page(units, found, True, version)
         return
-    goals = [_against(net, units[i]) if negative else units[i] for i in missing]
+    goals = [_against(net, units[i]) if negative else units[i] for i in missing]  # type: ignore[arg-type]
     run = Run(net, goals, seed=seed)
     for step in run.steps():
         for n, i in enumerate(missing):
@@ -165,15 +166,20 @@ def _against(net: Network, unit: Unit) -> Direction:
     return Direction(unit.layer, vector.tolist())
 
 
-def _key(session: Session, unit: Unit, seed: int) -> str:
-    return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {unit} seed {seed}"
+def _key(session: Session, goal: Unit | Direction, seed: int) -> str:
+    name = str(goal)
+    if isinstance(goal, Direction):
+        name += f" {hashlib.blake2b(np.asarray(goal.vector).tobytes(), digest_size=16).hexdigest()}"
+    return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {name} seed {seed}"
 
 
 def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[str, np.ndarray]:
     return {"image": image, "activation": np.array(activation), "steps": np.array(steps), "note": np.array(note)}
 
 
-def _page(units: list[Unit], entries: list[Any], finished: bool, version: int, preview: bool = True) -> Page:
+def _page(
+    units: Sequence[Unit | Direction], entries: list[Any], finished: bool, version: int, preview: bool = True
+) -> Page:
     return Page(
         tuple(units), np.stack([e["image"] for e in entries]), np.array([e["activation"] for e in entries]),
         max(int(e["steps"]) for e in entries), finished, tuple(str(e["note"]) for e in entries), version, preview,

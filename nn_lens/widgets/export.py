@@ -136,6 +136,8 @@ def _questions(panel: Panel, layers: list[str]) -> Iterator[dict[str, Any]]:
             yield {"what": what, **of}
     if "embedding" in views:
         yield {"what": "embedding", "layer": unit.layer}
+    if picture and drawn and "blocks" in views:
+        yield {"what": "blocks", "layer": unit.layer, **picture}
     if picture and "attribution" in views:
         yield {"what": "attribution", **of, **picture, "target": 0}
     if picture and "ablation" in views:

@@ -26,6 +26,7 @@ class Lens(Panel):
         "activations",
         "here",
         "arithmetic",
+        "blocks",
         "kernel",
         "examples",
         "attribution",

@@ -19,6 +19,7 @@ from nn_lens.engine.pictures import display_picture
 from nn_lens.engine.receptive_field import ReceptiveField
 from nn_lens.engine.trust import Badge
 from nn_lens.errors import LensError
+from nn_lens.sessions.blocks import DRAWN, Blocks
 from nn_lens.sessions.evidence import Beside, Spectrum
 from nn_lens.sessions.requests import Page, Stack
 from nn_lens.units import Unit
@@ -71,12 +72,31 @@ def page(number: int, found: Page) -> Message:
     if found.images.ndim != 4:
         raise LensError("Inputs that are no pictures cannot be drawn; see nl.maximize(net, unit).images.")
     tiles = images.rgb(found.images)
-    head = {
-        "type": "page", "id": number, "layer": found.units[0].layer, "channels": [u.channel for u in found.units],
+    head: dict[str, Any] = {
+        "type": "page", "id": number, "layer": found.units[0].layer, "channels": [u.channel for u in found.units if isinstance(u, Unit)],
         "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "finished": found.finished,
         "activations": [float(a) for a in found.activations], "notes": list(found.notes), "weights": found.version,
     }  # fmt: skip
     return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
+
+
+def blocks(number: int, answer: Blocks | Page) -> Message:
+    """Which unit is strongest at each place, and the groups; or the images of some of those units."""
+    if isinstance(answer, Page):
+        return page(number, answer)
+    found = answer.found
+    height, width = found.values.shape
+    head = {
+        "type": "blocks", "id": number, "layer": found.layer, "height": height, "width": width, "units": found.units,
+        "drawn": min(DRAWN, len(found.units)), "shares": [float(s) for s in found.shares], "explained": found.explained,
+        "alt": found.alt_text, "weights": answer.version,
+    }  # fmt: skip
+    sheet = b""
+    if answer.images is not None:
+        tiles = images.rgb(answer.images)
+        sheet = images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)
+    numbers = (found.strongest.astype(np.int32), found.values.astype(np.float32), found.groups)
+    return head, [sheet, *(n.tobytes() for n in numbers)]
 
 
 def field(number: int, found: ReceptiveField) -> Message:

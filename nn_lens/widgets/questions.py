@@ -8,12 +8,13 @@ from typing import Any
 
 from nn_lens.errors import LensError
 from nn_lens.sessions import evidence, requests
+from nn_lens.sessions.blocks import blocks
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 from nn_lens.widgets import messages
 from nn_lens.widgets.messages import Message
 
-OF_PICTURE = frozenset(("maps", "scores", "arithmetic", "attribution", "ablation"))
+OF_PICTURE = frozenset(("maps", "scores", "arithmetic", "blocks", "attribution", "ablation"))
 """Questions about the picture that is shown; they name it, and are void once another is."""
 
 
@@ -88,6 +89,7 @@ _QUESTIONS: dict[str, Callable[[Asked], Question]] = {
     "filters": lambda a: Question(lambda s: requests.layer_filters(s, a.layer, a.channel), messages.stack),
     "scores": lambda a: Question(lambda s: requests.scores(s, a.picture), messages.scores),
     "arithmetic": lambda a: Question(lambda s: requests.sum_of(s, a.picture, a.neuron), messages.arithmetic),
+    "blocks": lambda a: Question(lambda s: blocks(s, a.picture, a.layer), messages.blocks, urgency=2),
     "field": lambda a: Question(lambda s: requests.field(s, a.layer), messages.field),
     "page": lambda a: Question(lambda s: requests.page(s, a.units), messages.page, urgency=1, paced=True),
     "here": lambda a: Question(lambda s: requests.page(s, a.units), _finished, urgency=1),

@@ -5,6 +5,7 @@ import {
   type Attribution,
   type Badge,
   type Beside,
+  type Blocks,
   bytes,
   type Embedding,
   floats,
@@ -31,6 +32,7 @@ export class Answers {
   readonly ablations = new Map<string, Ablation>();
   readonly incoming = new Map<string, Incoming>();
   readonly sums = new Map<string, Arithmetic>();
+  readonly blocks = new Map<string, Blocks>();
   readonly besides = new Map<string, Beside>();
   readonly embeddings = new Map<string, Embedding>();
   /** Kinds and keys whose questions have been answered to the end. */
@@ -46,6 +48,7 @@ export class Answers {
       this.pages.values(),
       this.spectra.values(),
       this.incoming.values(),
+      this.blocks.values(),
       this.besides.values(),
       this.embeddings.values(),
       [...this.attributions.values()].flat(),
@@ -96,6 +99,11 @@ export class Answers {
       case "page":
         // Bitmaps are decoded in no certain order: here and below, what is older does not take the place of what is newer.
         void this.draw(this.pages, key, found as Page, buffers[0], (old, now) => old.finished || old.step > now.step);
+        break;
+      case "blocks":
+        void this.draw(this.blocks, key, blocksOf(found as Blocks, buffers), buffers[0], (old, now) =>
+          Boolean(old.sheet && !now.sheet),
+        );
         break;
       case "incoming":
         void this.draw(this.incoming, key, found as Incoming, buffers[0]);
@@ -155,6 +163,11 @@ async function bitmap(data: DataView | undefined): Promise<ImageBitmap | null> {
 function stackOf(head: Stack, buffers: DataView[]): Stack {
   const [ranges, largest, mean, active, where] = buffers.slice(1).map(floats);
   return { ...head, levels: bytes(buffers[0]), ranges, largest, mean, active, where };
+}
+
+function blocksOf(head: Blocks, buffers: DataView[]): Blocks {
+  const [strongest, values, maps] = buffers.slice(1).map(floats);
+  return { ...head, strongest: new Int32Array(strongest.buffer), values, maps };
 }
 
 function spectrumOf(head: Spectrum, buffers: DataView[]): Spectrum {

@@ -191,6 +191,27 @@ export interface Arithmetic {
   values: Float32Array;
 }
 
+/** Which unit of a layer is strongest at each place of the picture, and the units in groups that answer together. */
+export interface Blocks {
+  layer: string;
+  height: number;
+  width: number;
+  /** Those that are strongest somewhere, the one with most places first; of the first `drawn` images are made. */
+  units: number[];
+  drawn: number;
+  /** What each group explains of all answers, and what all do of the answers' squares. */
+  shares: number[];
+  explained: number;
+  alt: string;
+  weights: number;
+  strongest: Int32Array;
+  values: Float32Array;
+  /** A map for each group. */
+  maps: Float32Array;
+  /** What each group wants most, side by side. */
+  sheet: ImageBitmap | null;
+}
+
 export type Score = [label: string, probability: number];
 
 /** The kinds of things that the browser asks for; one question of each kind is open at a time. */
@@ -203,6 +224,7 @@ export type What =
   | "here"
   | "field"
   | "arithmetic"
+  | "blocks"
   | "examples"
   | "trust"
   | "attribution"

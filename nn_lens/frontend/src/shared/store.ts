@@ -11,6 +11,7 @@ import {
   type Attribution,
   type Badge,
   type Beside,
+  type Blocks,
   bytes,
   type Embedding,
   type Field,
@@ -41,7 +42,7 @@ const CHUNK = 512 << 10;
 export const EVIDENCE = ["examples", "attribution", "ablation", "incoming", "directions", "embedding"];
 
 /** Views that have a tab of their own, and are not among "all". */
-export const APART = ["kernel"];
+export const APART = ["blocks", "kernel"];
 const OWN: Scale = { mode: "map", fixed: 1, contrast: 1 };
 /** Milliseconds until Python is told of a selection. */
 const TELL = 20;
@@ -182,6 +183,7 @@ export class Store {
   shows(view: string): boolean {
     if (!this.views.includes(view) || this.views.length === 1) return this.views.includes(view);
     if (this.view === "evidence") return view === "picture" || view === "unit" || EVIDENCE.includes(view);
+    if (this.view === "blocks" && view === "picture") return true;
     return this.view === view || (this.view === "all" && ![...EVIDENCE, ...APART].includes(view));
   }
 
@@ -423,6 +425,10 @@ export class Store {
     return this.answers.sums.get(this.key("arithmetic"));
   }
 
+  blocks(): Blocks | undefined {
+    return this.answers.blocks.get(this.key("blocks"));
+  }
+
   beside(): Beside | undefined {
     return this.answers.besides.get(this.key("directions"));
   }
@@ -478,13 +484,18 @@ export class Store {
 
   /** Draws a unit's maximizing image, if it is here; says whether it is. */
   drawImageOf(canvas: HTMLCanvasElement, layer: string, channel: number): boolean {
+    const found = this.imageOf(layer, channel);
+    if (found) drawFrom(canvas, found.page, found.index);
+    return found !== null;
+  }
+
+  /** Where a unit's maximizing image is, if it is here. */
+  imageOf(layer: string, channel: number): { page: Page; index: number } | null {
     for (const [key, page] of this.answers.pages) {
       const index = page.layer === layer && !key.startsWith("negative") ? page.channels.indexOf(channel) : -1;
-      if (index < 0) continue;
-      drawFrom(canvas, page, index);
-      return true;
+      if (index >= 0) return { page, index };
     }
-    return false;
+    return null;
   }
 
   /** Why `what` has nothing to show, "" if it has or may yet. */
@@ -581,6 +592,8 @@ export class Store {
       const of = { layer, channel, picture: this.picture.key };
       if (this.shows("attribution") && !this.answers.complete.has(`attribution ${this.key("attribution")}`))
         this.ask("attribution", { ...of, target: this.looks.target });
+      if (this.shows("blocks") && !this.answers.complete.has(`blocks ${this.key("blocks")}`))
+        this.askAtRest("blocks", { layer, picture: this.picture.key });
       if (this.shows("ablation") && !this.answers.complete.has(`ablation ${this.key("ablation")}`))
         this.ask("ablation", { ...of, scale: this.looks.factor });
     }
@@ -635,6 +648,7 @@ export class Store {
     const { layer, channel } = selection;
     if (what === "scores") return picture ?? "";
     if (what === "attribution") return `${picture} ${this.looks.target ?? `${layer}:${channel}`}`;
+    if (what === "blocks") return `${picture} ${layer}`;
     if (what === "ablation") return `${picture} ${layer}:${channel} ${this.looks.factor}`;
     if (what === "examples" || what === "trust" || what === "incoming" || what === "directions")
       return `${layer}:${channel}`;
@@ -675,6 +689,7 @@ export class Store {
     if (
       !this.answers.pages.has(page) ||
       (this.shows("examples") && !this.spectrum()) ||
+      (this.shows("blocks") && !this.blocks()) ||
       (this.shows("unit") && !this.negative())
     )
       this.movedAt = performance.now();
@@ -723,8 +738,9 @@ export class Store {
       if (this.locked) this.follow();
     }
     if (what === "page") this.running = content.step as number;
-    // Ranked units may come on several pages.
-    answers?.keep(what === "here" ? `${key} ${content.channels}` : key, content, buffers);
+    // Units of a picture's places may come on several pages.
+    const several = content.type === "page" && (what === "here" || what === "blocks");
+    answers?.keep(several ? `${key} ${content.channels}` : key, content, buffers);
     if (content.type === "stack") answers?.shrink(KEPT_BYTES, key);
   }
 

@@ -11,6 +11,7 @@ const NAMES: Record<string, string> = {
   activations: "Maps",
   here: "Here",
   arithmetic: "Arithmetic",
+  blocks: "Blocks",
   kernel: "Kernel lab",
   evidence: "Evidence",
 };

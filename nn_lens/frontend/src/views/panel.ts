@@ -7,6 +7,7 @@ import { AblationView } from "./ablation";
 import { ActivationsView } from "./activations";
 import { ArithmeticView } from "./arithmetic";
 import { AttributionView } from "./attribution";
+import { BlocksView } from "./blocks";
 import { Controls } from "./controls";
 import { DirectionsView } from "./directions";
 import { EmbeddingView } from "./embedding";
@@ -28,6 +29,7 @@ const VIEWS: Record<string, new (store: Store) => View> = {
   activations: ActivationsView,
   here: HereView,
   arithmetic: ArithmeticView,
+  blocks: BlocksView,
   kernel: KernelView,
   examples: ExamplesView,
   attribution: AttributionView,
