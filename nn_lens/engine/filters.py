@@ -108,9 +108,13 @@ def _extent(module: nn.Module) -> tuple[int, ...]:
 
 
 def _nearest(net: Network, layer: str) -> str:
-    names = [entry.name for entry in net.layers]
+    """The layer with filters that is fewest layers away, and the last one before, whose numbers a unit works on."""
+    names = [other.name for other in net.layers]
     here = names.index(layer)
-    # Before the layer rather than after it: that is whose answers it passes on.
-    order = sorted(range(len(names)), key=lambda i: (abs(i - here), i > here))
-    name = next((names[i] for i in order if isinstance(net.module(names[i]), _WEIGHTED)), None)
-    return "none: this network has neither convolutions nor linear layers" if name is None else repr(name)
+    there = [i for i, name in enumerate(names) if isinstance(net.module(name), _WEIGHTED)]
+    if not there:
+        return "none"
+    near = min(there, key=lambda i: (abs(i - here), i))
+    before = [i for i in there if i <= here][-1:]
+    more = f", the last before it {names[before[0]]!r}" if before and before[0] != near else ""
+    return f"{names[near]!r}{more}"

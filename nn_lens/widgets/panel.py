@@ -92,6 +92,10 @@ class Panel(anywidget.AnyWidget):
     _beside = traitlets.Unicode(help="the model_id of the panel that is drawn beside this one").tag(sync=True)
     _follows: Any = traitlets.Dict(help="for each layer of the panel that this one is beside, its own").tag(sync=True)
 
+    _snapshot = traitlets.CBytes(help="the panel's last state as a JPEG, for when there is no kernel").tag(
+        sync=True, echo_update=False
+    )
+
     def __init__(
         self, net: Any, unit: Unit | str | None = None, picture: Any = None, dataset: Any = None, compare: Any = None,
         **traits: Any,
@@ -421,6 +425,14 @@ class Panel(anywidget.AnyWidget):
             del self.session
             self.compared = None
         super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """As ipywidgets gives it; what shows no widgets gets a text that says what to do."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data:
+            data["text/plain"] = f"{self!r}: run the cell in JupyterLab, Notebook or Voila to make it live"
+        return bundle
 
     def __repr__(self) -> str:
         of = self.session.net.name if hasattr(self, "session") else "a network, closed,"

@@ -83,6 +83,8 @@ export class Store {
   /** Steps done of the maximizing images that are being made, null when none are. */
   running: number | null = null;
   stopped = "";
+  /** Whether the kernel has ever answered. */
+  answered = false;
   uploadError = "";
   /** Why a value that Python set was refused. */
   refused = "";
@@ -168,6 +170,11 @@ export class Store {
   /** Whether there may be a kernel behind it; an exported page has none. */
   get live(): boolean {
     return !this.model.get("_stored");
+  }
+
+  /** Whether something that was asked for is on its way. */
+  get busy(): boolean {
+    return this.open.size > 0;
   }
 
   get view(): string {
@@ -700,6 +707,7 @@ export class Store {
   // ---- answers ----
 
   private receive(content: Message, buffers: DataView[]): void {
+    this.answered = true;
     const what = [...this.open].find(([, open]) => open.id === content.id)?.[0];
     const open = what && this.open.get(what);
     if (content.type === "expect") this.expect(content);

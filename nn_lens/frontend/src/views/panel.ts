@@ -6,6 +6,7 @@ import { takeFrom } from "../shared/upload";
 import { AblationView } from "./ablation";
 import { ActivationsView } from "./activations";
 import { ArithmeticView } from "./arithmetic";
+import { Asleep } from "./asleep";
 import { AttributionView } from "./attribution";
 import { BlocksView } from "./blocks";
 import { Controls } from "./controls";
@@ -47,6 +48,7 @@ export class Panel {
   /** In the order in which they are drawn; of two networks one after the other. */
   private readonly views: { name: string; store: Store; view: View }[];
   private readonly names: { store: Store; text: HTMLElement }[];
+  private readonly asleep: Asleep;
   private readonly root: HTMLElement;
   private readonly unsubscribe: (() => void)[];
 
@@ -62,6 +64,7 @@ export class Panel {
         .filter((of) => of === store || !ONCE.includes(name))
         .map((of) => ({ name, store: of, view: new VIEWS[name](of) })),
     );
+    this.asleep = new Asleep(store, () => this.root);
     this.names = peer ? stores.map((of) => ({ store: of, text: el("h2", { class: "name" }) })) : [];
     for (const { view, store: of } of this.views) view.root.classList.toggle("follower", of !== store);
     const kind = peer ? "compare" : store.views.length > 2 ? "lens" : "single";
@@ -70,6 +73,7 @@ export class Panel {
       "div",
       { class: `nn-lens ${kind}`, role: "region", "aria-label": "nn-lens panel" },
       el("style", {}, styles),
+      this.asleep.root,
       this.controls.root,
       el("div", { class: "cards" }, ...cards),
     );
@@ -89,6 +93,7 @@ export class Panel {
   close(): void {
     for (const end of this.unsubscribe) end();
     this.controls.close();
+    this.asleep.close();
     for (const { view } of this.views) view.close();
     this.root.remove();
   }
@@ -105,6 +110,7 @@ export class Panel {
       view.root.hidden = !store.shows(name);
       if (!view.root.hidden) view.draw();
     }
+    this.asleep.drawn();
     this.root.dataset.view = store.view;
     this.root.dataset.unit = `${store.selection.layer}:${store.selection.channel}`;
   }

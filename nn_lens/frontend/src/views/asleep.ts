@@ -1,0 +1,55 @@
+/** The panel's last state as a picture: taken while it rests, shown where no kernel answers. */
+import { el } from "../shared/dom";
+import { bytes } from "../shared/protocol";
+import { snapshot } from "../shared/snapshot";
+import type { Store } from "../shared/store";
+
+/** Milliseconds without a change after which the picture is taken, and without an answer after which it is shown. */
+const [REST, PATIENCE] = [2000, 1500];
+
+export class Asleep {
+  readonly root = el("figure", { class: "asleep", hidden: true });
+  private timer = 0;
+
+  constructor(
+    private readonly store: Store,
+    private readonly panel: () => HTMLElement,
+  ) {
+    const taken: DataView | undefined = store.model.get("_snapshot");
+    if (!taken?.byteLength || !store.live) return;
+    const alt = `The panel's last state, at ${store.selection.layer}:${store.selection.channel}`;
+    const image = el("img", { alt, src: URL.createObjectURL(new Blob([bytes(taken) as BlobPart])) });
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+    const words = "This is the last state. No kernel answers: run the cell to make it live.";
+    this.root.append(el("figcaption", { role: "status" }, words), image);
+    this.timer = window.setTimeout(() => this.show(!store.answered), PATIENCE);
+  }
+
+  /** To be told of each draw. */
+  drawn(): void {
+    const { store } = this;
+    if (!store.answered) return;
+    if (!this.root.hidden) this.show(false);
+    clearTimeout(this.timer);
+    if (store.live) this.timer = window.setTimeout(() => void this.take(), REST);
+  }
+
+  close(): void {
+    clearTimeout(this.timer);
+  }
+
+  private show(is: boolean): void {
+    this.root.hidden = !is;
+    this.panel().classList.toggle("sleeps", is);
+  }
+
+  private async take(): Promise<void> {
+    const panel = this.panel();
+    // What is out of sight has no layout; what is at work draws again.
+    if (this.store.busy || !panel.isConnected || !panel.clientWidth) return;
+    const data = await snapshot(panel);
+    if (!this.store.answered) return;
+    this.store.model.set("_snapshot", new DataView(data.buffer));
+    this.store.model.save_changes();
+  }
+}
