@@ -113,7 +113,7 @@ def _nearest(net: Network, layer: str) -> str:
     here = names.index(layer)
     there = [i for i, name in enumerate(names) if isinstance(net.module(name), _WEIGHTED)]
     if not there:
-        return "none"
+        return "none: this network has neither convolutions nor linear layers"
     near = min(there, key=lambda i: (abs(i - here), i))
     before = [i for i in there if i <= here][-1:]
     more = f", the last before it {names[before[0]]!r}" if before and before[0] != near else ""

@@ -1,0 +1,67 @@
+"""The panel outside JupyterLab: in Notebook 7 and in Voila, which the same server serves."""
+
+from __future__ import annotations
+
+import pytest
+
+from browser.jupyter import write_notebook
+from browser.panel import Panel
+
+CELL = 'import nn_lens as nl\n\nnet = nl.demo()\nlens = nl.Lens(net, unit="relu1:3", picture=net.samples["cat"])\nlens'
+
+
+class Home:
+    """A page in which a panel is to be found; what goes wrong in it, but for what is Notebook's own."""
+
+    def __init__(self, page):
+        self.page, self.problems = page, []
+        page.on("pageerror", lambda error: "/static/notebook/" in error.stack or self.problems.append(error.stack))
+
+
+@pytest.fixture
+def home(lab, chromium):
+    url, folder = lab
+    pytest.importorskip("notebook", reason="Notebook 7 is not installed: pip install notebook")
+    pytest.importorskip("voila", reason="Voila is not installed: pip install voila")
+    write_notebook(folder / "home.ipynb", [CELL])
+    context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+    start, token = url.split("/lab?")
+    page = context.new_page()
+    yield Home(page), start, token
+    context.close()
+
+
+def works(panel: Panel) -> None:
+    """The views, both sliders, a sample and a locked place."""
+    panel.wait_for_unit("relu1:3")
+    panel.slide("unit", 11)
+    panel.wait_for_unit("relu1:11")
+    panel.slide("layer", 0)
+    panel.wait_for_unit("conv1:11")
+    panel.page.locator(".nn-lens .sample").nth(1).click()
+    panel.wait(".picture-card .note", "e.textContent !== 'cat'")
+    panel.wait_for_unit("conv1:11")
+    panel.page.locator(".nn-lens .frame").first.click(position={"x": 60, "y": 60})
+    panel.wait(".sees", "e.classList.contains('locked')")
+    panel.wait(".arithmetic", "e.dataset.shown?.startsWith('conv1:11@')")
+    assert panel.page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), "nothing sticks out"
+    assert not panel.notebook.problems
+
+
+def test_notebook_7(home):
+    home, start, token = home
+    page = home.page
+    page.goto(f"{start}/notebooks/home.ipynb?{token}")
+    page.wait_for_selector(".jp-Notebook", timeout=90_000)
+    page.wait_for_selector(
+        ".jp-NotebookKernelStatus, .jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000, state="attached"
+    )
+    page.locator(".lm-MenuBar-item", has_text="Run").click()
+    page.locator(".lm-Menu-item", has_text="Run All Cells").first.click()
+    works(Panel(home, 120_000))
+
+
+def test_voila(home):
+    home, start, token = home
+    home.page.goto(f"{start}/voila/render/home.ipynb?{token}", timeout=120_000)
+    works(Panel(home, 120_000))
