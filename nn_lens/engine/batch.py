@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,18 +86,18 @@ class Batch:
 
 def look_at_the_graph(net: Network, plan: Wanted) -> tuple[frozenset[int], int]:
     """Which rectifier calls stand last before the goal, and the bytes that a picture keeps for its backward pass."""
-    kept: dict[int, int] = {}
+    kept: dict[int, torch.UntypedStorage] = {}
 
-    def count(t: torch.Tensor) -> torch.Tensor:
-        # Weights are kept anyway, and views share their bytes.
+    def count(t: torch.Tensor) -> Any:
+        # Weights are kept anyway, and views share their bytes. Nothing is given back, as there is no backward pass: a
+        # layer's own answer, kept by its graph, would keep the graph alive for ever.
         if not t.requires_grad or t.grad_fn is not None:
-            kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
+            kept[t.untyped_storage().data_ptr()] = t.untyped_storage()
 
     weights = {p.untyped_storage().data_ptr() for p in net.model.parameters()}
     x = torch.full((1, *plan.shape), 0.5)
     with net.evaluation(), torch.enable_grad(), LastRectifiers() as noted:
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
             maps = net.outputs(x.requires_grad_(), plan.objective([0]).layers)
         lively = frozenset().union(*(noted.behind(m) for m in maps.values()))
-    return lively, sum(size for pointer, size in kept.items() if pointer not in weights)
+    return lively, sum(storage.nbytes() for pointer, storage in kept.items() if pointer not in weights)

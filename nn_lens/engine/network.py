@@ -104,12 +104,17 @@ class Network:
             self._takes_channels_last = memory_format.same_answer(model, self._probe(self.input_shape), answer)
         self._mean_std, self._said = _normalization(model, self.input_shape, normalize)
         self.output_shape = _first_tensor_shape(answer)
-        self.layers = tuple(self._layer(s) for s in seen if s.output_shape is not None)
+        self._layers = {s.name: self._layer(s) for s in seen if s.output_shape is not None}
         self.labels = _labels(model, labels, self.output_shape)
         self.samples: dict[str, Any] = {}
         self.dataset: Any = None  # what dataset examples are taken from where nobody says
 
     # ---- what it is made of ----
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in the order of their first call in the forward pass."""
+        return tuple(self[name] for name in self._layers)
 
     def __getitem__(self, name: str) -> Layer:
         """The layer of that name.
@@ -118,19 +123,16 @@ class Network:
             UnknownLayer: there is none; names the nearest.
         """
         try:
-            return self._by_name[name]
+            # It holds the network, and not the other way round: a network that nobody holds goes at once, with its weights.
+            return replace(self._layers[name], _probe=self._field)
         except (KeyError, TypeError):
             pass
-        names = list(self._by_name)
+        names = list(self._layers)
         near = nearest(str(name), names) or names[:3]
         why = f"There is no layer {name!r}"
         if isinstance(name, str) and name and name in dict(self.model.named_modules()):
             why = f"Layer {name!r} is not called as a module in the forward pass, or gives no tensor"
         raise UnknownLayer(f"{why}. Nearest: {', '.join(near)}. `network.layers` lists all {len(names)}.")
-
-    @cached_property
-    def _by_name(self) -> dict[str, Layer]:
-        return {layer.name: layer for layer in self.layers}
 
     def module(self, name: str) -> nn.Module:
         """The module behind a layer."""
@@ -262,7 +264,7 @@ class Network:
 
     def layer_and_token(self, name: str) -> tuple[str, int | None]:
         """The layer and the token that "layer[2]" names, unless a layer is called that; of a plain name, no token."""
-        match = None if not name or name in self._by_name else _TOKEN.match(name)
+        match = None if not name or name in self._layers else _TOKEN.match(name)
         return (match[1], int(match[2])) if match else (name, None)
 
     @property
@@ -285,9 +287,6 @@ class Network:
         model.eval().requires_grad_(False)
         twin = copy.copy(self)
         twin.model, twin._lock, twin._fields, twin._is_copy = model, threading.RLock(), dict(self._fields), True
-        # Receptive fields are to be found on the copy, not on a model that may be training.
-        twin.layers = tuple(replace(layer, _probe=twin._field) for layer in self.layers)
-        twin.__dict__.pop("_by_name", None)
         return twin
 
     # ---- private ----
@@ -301,9 +300,8 @@ class Network:
     @cached_property
     def _kernel_weights(self) -> dict[str, int]:
         """By layer, the weights of large kernels up to it; "" stands for the whole model."""
-        counts = memory_format.kernel_weights(self.model.get_submodule(layer.name) for layer in self.layers)
-        names = [layer.name for layer in self.layers]
-        return dict(zip(names, counts, strict=True)) | {"": counts[-1] if counts else 0}
+        counts = memory_format.kernel_weights(self.model.get_submodule(name) for name in self._layers)
+        return dict(zip(self._layers, counts, strict=True)) | {"": counts[-1] if counts else 0}
 
     @property
     def name(self) -> str:
@@ -334,7 +332,6 @@ class Network:
             parameters=sum(p.numel() for p in seen.module.parameters()),
             reason=None if isinstance(layout, Layout) else layout,
             _layout=known,
-            _probe=self._field,
         )
 
     def _probe(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -368,8 +365,10 @@ class Network:
         ) from cause
 
     def __repr__(self) -> str:
-        units = sum(layer.channels for layer in self.layers)
-        return f"Network({self.name}, input {self.input_shape}, {len(self.layers)} layers, {units} units, {self._said})"
+        units = sum(layer.channels for layer in self._layers.values())
+        return (
+            f"Network({self.name}, input {self.input_shape}, {len(self._layers)} layers, {units} units, {self._said})"
+        )
 
 
 def as_network(value: Any) -> Network:

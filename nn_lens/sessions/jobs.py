@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import traceback
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,6 +21,10 @@ class State(Enum):
     DONE = "done"
     CANCELLED = "cancelled"
     FAILED = "failed"
+
+
+class Cancelled(Exception):
+    """What a job's own iterator raises once nobody can want its results any more."""
 
 
 @dataclass(eq=False)
@@ -140,8 +145,13 @@ def advance(job: Job) -> None:
             return
     except StopIteration:
         job.state = State.DONE
+    except Cancelled:
+        job.state = State.CANCELLED
     except Exception as error:
-        job.state, job.error = State.FAILED, error
+        # The frames hold what they worked with, such as a network, and this one the job itself.
+        inside = error.__traceback__ and error.__traceback__.tb_next
+        traceback.clear_frames(inside)
+        job.state, job.error = State.FAILED, error.with_traceback(inside)
     close = getattr(job.results, "close", None)
     if close is not None and job.state is not State.FAILED:
         close()

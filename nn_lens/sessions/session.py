@@ -19,7 +19,7 @@ from nn_lens.errors import LensError, NetworkError
 from nn_lens.sessions import cpu
 from nn_lens.sessions.cache import Cache, default_folder
 from nn_lens.sessions.checkpoints import Checkpoint, Checkpoints
-from nn_lens.sessions.jobs import Job, Mailbox, State, advance
+from nn_lens.sessions.jobs import Cancelled, Job, Mailbox, State, advance
 
 
 class Session:
@@ -70,7 +70,7 @@ class Session:
         deliver: called on the worker's thread with (job, result), and with (job, None) once the job is
             done, cancelled or failed; `job.state` and `job.error` say which.
         """
-        job = Job(slot, lambda: self._of_one_moment(job, work), deliver, urgency)
+        job = Job(slot, lambda: self._of_one_moment(work), deliver, urgency)
         with self._lock:
             if not self._mailbox.put(job):
                 self._mailbox = Mailbox()
@@ -105,17 +105,14 @@ class Session:
             raise LensError("The session was closed, or its model changed, while it worked.")
         return results
 
-    def _of_one_moment(self, job: Job, work: Callable[[Session], Iterator[Any]]) -> Iterator[Any]:
-        """The results of `work`; ends the job once another has put other weights in the place of those it began with."""
-        results = work(self)
+    def _of_one_moment(self, work: Callable[[Session], Iterator[Any]]) -> Iterator[Any]:
+        """The results of `work`, until another job has put other weights in the place of those it began with."""
         began = None
-        for result in results:
+        for result in work(self):
             began = self._copy_version if began is None else began
             yield result
             if self._copy_version != began:
-                job.cancel()
-                yield None
-                return
+                raise Cancelled
 
     # ---- its past ----
 

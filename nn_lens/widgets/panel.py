@@ -121,6 +121,7 @@ class Panel(anywidget.AnyWidget):
         samples = network.samples or sample_pictures(network.input_shape)
         first = network.unit(unit) if unit is not None else Unit(layers[0], 0)
         self._sources = dict(samples)
+        self._encoded: dict[str, bytes] = {}
         self.compared: Panel | None = None
         """The panel of the network that is compared; None without one."""
         if compare is not None:
@@ -182,12 +183,20 @@ class Panel(anywidget.AnyWidget):
             self._picture = None
             return
         key = f"picture {next(_picture_numbers)}"
-        shown = display_picture(change.new, self.session.net.input_shape, PICTURE_SIDE)
-        data = b"" if shown is None else images.encoded(np.asarray(shown), lossless=False)
-        picture = {"key": key, "name": name, "data": data}
+        picture = {"key": key, "name": name, "data": self._shown(name, change.new)}
         if self._picture and self._shows(MAPPED):
             self._answer_ahead("maps", picture)
         self._picture = picture
+
+    def _shown(self, name: str, picture: Any) -> bytes:
+        """A picture as the browser shows it; those to choose from are encoded once."""
+        if self._sources.get(name) is picture and name in self._encoded:
+            return self._encoded[name]
+        shown = display_picture(picture, self.session.net.input_shape, PICTURE_SIDE)
+        data = b"" if shown is None else images.encoded(np.asarray(shown), lossless=False)
+        if self._sources.get(name) is picture:
+            self._encoded[name] = data
+        return data
 
     @traitlets.validate("view")
     def _check_view(self, proposal: Any) -> str:
@@ -291,8 +300,9 @@ class Panel(anywidget.AnyWidget):
 
     def _answer_ahead(self, what: str, picture: dict[str, Any] | None) -> None:
         """Answers what the browser is about to ask, which saves its way here and is all that gets through while a cell runs."""
-        if self.comm is None:
-            return
+        last = self._jobs.get(f"{what} ahead")
+        if self.comm is None or (last is not None and not last.final):
+            return  # it comes faster than it can be answered: the browser asks when it is ready
         number, key = next(_questions), picture and picture["key"]
         content = {"what": what, "layer": self.unit.layer, "channel": self.unit.channel, "picture": key}
         self._post({"type": "expect", "id": number, "weights": self.session.version, **content}, [])
@@ -321,7 +331,8 @@ class Panel(anywidget.AnyWidget):
 
         # What the panel asks itself does not take the place of what the browser asks.
         slot = (id(self), what, number < 0)
-        self._jobs[what] = self.session.submit(slot, asked.work, deliver, asked.urgency)
+        name = f"{what} ahead" if number < 0 else what
+        self._jobs[name] = self.session.submit(slot, asked.work, deliver, asked.urgency)
 
     def _stop(self, what: str) -> None:
         self.session.cancel((id(self), what, False))
@@ -409,8 +420,8 @@ class Panel(anywidget.AnyWidget):
     def close(self) -> None:
         """Stops the work and frees the widget; the session ends with its last view."""
         if self.comm is not None:
-            for what in self._jobs:
-                self._stop(what)
+            for job in self._jobs.values():
+                job.cancel()
             self._frames.close()
             if self.compared is not None:
                 self.compared.close()

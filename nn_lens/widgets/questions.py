@@ -90,7 +90,7 @@ _QUESTIONS: dict[str, Callable[[Asked], Question]] = {
     "scores": lambda a: Question(lambda s: requests.scores(s, a.picture), messages.scores),
     "arithmetic": lambda a: Question(lambda s: requests.sum_of(s, a.picture, a.neuron), messages.arithmetic),
     "blocks": lambda a: Question(lambda s: blocks(s, a.picture, a.layer), messages.blocks, urgency=2),
-    "field": lambda a: Question(lambda s: requests.field(s, a.layer), messages.field),
+    "field": lambda a: Question(lambda s: requests.field(s, a.layer), messages.field, urgency=1),
     "page": lambda a: Question(lambda s: requests.page(s, a.units), messages.page, urgency=1, paced=True),
     "here": lambda a: Question(lambda s: requests.page(s, a.units), _finished, urgency=1),
     "negative": lambda a: Question(lambda s: requests.page(s, [a.unit], negative=True), _finished, urgency=2),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -390,3 +392,17 @@ def test_padding_keeps_the_unit_in_the_middle(demo):
     plain = nl.maximize(demo, "relu2:5", transforms=nl.transforms.jitter(0), steps=64)
     assert padded.images.shape == plain.images.shape
     assert padded.activations[0] == pytest.approx(plain.activations[0], rel=0.15)
+
+
+def test_nothing_of_a_run_stays_in_memory(demo):
+    def alive():
+        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of modules that are looked at
+            return sum(isinstance(o, torch.Tensor) for o in gc.get_objects())
+
+    nl.maximize(demo, "relu2:5", steps=2)
+    before = alive()
+    for _ in range(3):
+        nl.maximize(demo, "relu2:5", steps=2)
+    assert alive() <= before

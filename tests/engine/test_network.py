@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -258,3 +260,17 @@ def test_a_model_that_writes_on_its_input_leaves_the_callers_alone():
         before = picture.copy()
         net.scores(picture)
         np.testing.assert_array_equal(picture, before)
+
+
+def test_a_network_that_nobody_holds_goes_at_once():
+    net = small()
+    field = net["0"].receptive_field
+    gone = weakref.ref(net), weakref.ref(net.model)
+    gc.collect()
+    gc.disable()
+    try:
+        del net
+        assert [g() for g in gone] == [None, None]
+    finally:
+        gc.enable()
+    assert small()["0"].receptive_field == field, "a layer holds its network"

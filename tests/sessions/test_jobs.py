@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -166,3 +168,28 @@ def test_a_closed_session_starts_anew(session):
     session.run(lambda _: iter([1]))
     session.close()
     assert session.run(lambda _: iter([2]), timeout=5) == [2]
+
+
+def test_a_failed_job_keeps_nothing_of_what_it_worked_with(session):
+    class Heavy:
+        pass
+
+    seen, held = [], []
+
+    def work(_):
+        heavy = Heavy()
+        held.append(weakref.ref(heavy))
+        yield 1
+        raise ValueError("the cable is out")
+
+    over = threading.Event()
+    gc.collect()
+    gc.disable()
+    try:
+        session.submit("slot", work, lambda job, _: (seen.append(job), job.final and over.set()))
+        assert over.wait(10)
+        session.run(lambda s: iter([0]))  # the worker has left the job behind
+        assert held[0]() is None
+    finally:
+        gc.enable()
+    assert "the cable is out" in str(seen[-1].error)

@@ -49,11 +49,17 @@ const TELL = 20;
 /** How many units are ranked at a place. */
 export const RANKED = 8;
 
-/** A question without an end yet: what it is about, and the weights that it was asked for. */
+/** Quick questions: the next is asked when the last has ended, so that a storm of events does not become one of messages. */
+const QUICK: What[] = ["maps", "filters", "scores", "field"];
+/** Milliseconds after which a question counts as lost. */
+const LOST = 2000;
+
+/** A question without an end yet: what it is about, the weights that it was asked for, and when. */
 interface Open {
   id: number;
   key: string;
   weights: number;
+  at: number;
 }
 
 /** Shares of the picture's height and width. */
@@ -361,11 +367,15 @@ export class Store {
     if (this.locked) this.selection = { ...this.selection, ...this.neuron() };
     // Python hears of it after the frame that draws it, once a frame.
     clearTimeout(this.telling);
-    this.telling = window.setTimeout(() => {
-      this.model.set("_selection", this.selection);
-      this.model.save_changes();
-    }, TELL);
+    this.telling = window.setTimeout(() => this.tell(), TELL);
     this.moved();
+  }
+
+  /** Tells Python of the selection, if it has not heard of it. */
+  private tell(): void {
+    clearTimeout(this.telling);
+    this.model.set("_selection", this.selection);
+    this.model.save_changes();
   }
 
   /** Selects a unit; a channel beyond the layer's last becomes the last. */
@@ -528,6 +538,7 @@ export class Store {
   }
 
   chooseSample(name: string): void {
+    this.tell(); // whose layer's maps come with the picture
     this.send({ type: "sample", name });
   }
 
@@ -536,6 +547,7 @@ export class Store {
     const upload = ++this.uploads;
     const count = Math.max(1, Math.ceil(data.length / CHUNK));
     this.uploadError = "";
+    this.tell();
     for (let index = 0; index < count; index++) {
       const piece = data.slice(index * CHUNK, (index + 1) * CHUNK);
       this.send({ type: "upload", upload, index, count, name }, [piece.buffer]);
@@ -637,8 +649,11 @@ export class Store {
   private ask(what: What, content: object): void {
     const key = this.key(what);
     if (this.asked(what) || this.failures.has(`${what} ${key}`)) return;
+    const at = performance.now();
+    const last = this.open.get(what);
+    if (QUICK.includes(what) && last && at - last.at < LOST) return;
     const id = ++this.ids;
-    this.open.set(what, { id, key, weights: this.weights });
+    this.open.set(what, { id, key, weights: this.weights, at });
     if (what === "attribution") this.answers.attributions.delete(key);
     if (what === "page") this.running = 0;
     this.send({ type: "want", id, what, ...content });
@@ -726,7 +741,7 @@ export class Store {
     if (content.layer !== this.selection.layer) return;
     const channel = content.channel as number;
     const key = this.key(what, { ...this.selection, channel }, picture ?? undefined);
-    this.open.set(what, { id: content.id as number, key, weights: content.weights as number });
+    this.open.set(what, { id: content.id as number, key, weights: content.weights as number, at: performance.now() });
   }
 
   private answer(what: What, open: Open, content: Message, buffers: DataView[]): void {
