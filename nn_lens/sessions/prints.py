@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +97,16 @@ def printed(session: Session, view: str, unit: Unit, picture: Any, dpi: int) -> 
         whole.paste(image, (0, top))
         top += image.height
     yield whole
+
+
+def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
+    """Pictures beside one another, tops aligned."""
+    whole = Image.new("RGB", (sum(i.width for i in images), max(i.height for i in images)), "white")
+    left = 0
+    for image in images:
+        whole.paste(image, (left, 0))
+        left += image.width
+    return whole
 
 
 def _drawn(figure: Figure, dpi: int) -> Image.Image:

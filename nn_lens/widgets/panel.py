@@ -376,7 +376,7 @@ class Panel(anywidget.AnyWidget):
         export.write(self, Path(path).expanduser(), list(layers) if layers is not None else [self.layer])
 
     def save_png(self, path: str | os.PathLike[str], view: str | None = None, dpi: int = 300) -> None:
-        """Writes a view as a picture for print, drawn by matplotlib.
+        """Writes a view as a picture for print, drawn by matplotlib; of two networks side by side.
 
         view: a view's name, "all" or "evidence"; None: the one that is shown. dpi: dots per inch.
 
@@ -386,12 +386,16 @@ class Panel(anywidget.AnyWidget):
         name = view or self.view or "all"
         if view is None and name == "all" and len(self.VIEWS) <= 2:
             name = self.VIEWS[-1]
-        unit, picture = self.unit, self.picture
-        image = self.session.run(lambda s: prints.printed(s, name, unit, picture, dpi))[-1]
+        panels = [panel for panel in (self, self.compared) if panel is not None]
+        image = prints.side_by_side([panel._printed(name, dpi) for panel in panels])
         try:
             image.save(Path(path).expanduser(), format="PNG", dpi=(dpi, dpi))
         except OSError as error:
             raise LensError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
+
+    def _printed(self, name: str, dpi: int) -> Any:
+        unit, picture = self.unit, self.picture
+        return self.session.run(lambda s: prints.printed(s, name, unit, picture, dpi))[-1]
 
     def refuse(self, error: LensError) -> None:
         """Shows in the panel why a value was not taken."""

@@ -82,6 +82,18 @@ class Panel:
             }"""
         )
 
+    def faults(self) -> dict[str, Any]:
+        """What axe-core finds of serious and critical faults, by rule."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page, context=".nn-lens").response["violations"]
+        return {f["id"]: [n["target"] for n in f["nodes"]][:3] for f in found if f["impact"] in ("serious", "critical")}
+
+    def theme(self, name: str) -> None:
+        """JupyterLab's theme of that name."""
+        self.page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
+        self.page.wait_for_timeout(1500)
+
     def text(self, selector: str) -> str:
         """The text of the first match."""
         return self.page.locator(f".nn-lens {selector}").first.inner_text()

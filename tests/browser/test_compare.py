@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 
 import nn_lens as nl
 from browser.panel import Panel
@@ -91,6 +94,46 @@ def test_a_new_picture_is_for_both(panel):
     panel.page.wait_for_function("() => [...document.querySelectorAll('.nn-lens .scores td')].length >= 20")
     assert tables.count() == 2
     assert tables.nth(0).inner_text() != tables.nth(1).inner_text()
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_axe_finds_no_serious_fault(panel, theme):
+    panel.theme(theme)
+    assert not panel.faults()
+
+
+def test_nothing_sticks_out_of_a_narrow_column(panel):
+    panel.page.set_viewport_size({"width": 760, "height": 1000})
+    panel.page.wait_for_timeout(500)
+    root = panel.page.locator(".nn-lens").first
+    assert root.bounding_box()["width"] < 650
+    assert root.evaluate("e => e.scrollWidth <= e.clientWidth")
+    panel.page.set_viewport_size({"width": 1280, "height": 1000})
+
+
+def test_the_exported_pair_goes_on_without_a_kernel(chromium, tmp_path):
+    first, second = nl.demo("digits"), nl.Network(copy.deepcopy(nl.demo("digits").model), (1, 8, 8), False)
+    with torch.no_grad():
+        next(second.model.parameters()).mul_(0.5)
+    lens = nl.Lens(first, unit="relu1:3", compare=second)
+    lens.to_html(tmp_path / "pair.html")
+    lens.close()
+    context = chromium.new_context(offline=True)
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto((tmp_path / "pair.html").as_uri())
+
+    class Page:
+        def __init__(self):
+            self.page = page
+
+    exported = Panel(Page())
+    both(exported, "relu1:3")
+    exported.slide("unit", 7)
+    both(exported, "relu1:7")
+    context.close()
+    assert not problems
 
 
 def test_a_closed_pair_leaves_nothing(panel):

@@ -110,3 +110,9 @@ def test_python_moves_the_slider(panel):
     assert panel.page.locator(".nn-lens .time").input_value() == "2"
     panel.notebook.python("lens.step = None; result = 0")
     settle(panel, "the model as it is")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_axe_finds_no_serious_fault(panel, theme):
+    panel.theme(theme)
+    assert not panel.faults()

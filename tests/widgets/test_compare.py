@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import numpy as np
@@ -81,6 +82,27 @@ def test_both_trainings_are_recorded(pair):
     assert lens.step == 0, "the other may be held at another step"
     lens.step = None
     assert other.step is None
+
+
+def test_both_are_printed_and_exported(pair, tmp_path):
+    lens, other = pair
+    lens.unit = "3:2"
+    lens.save_png(tmp_path / "both.png", "activations", dpi=50)
+    alone = nl.Lens(other.session, unit="3:2", picture=PICTURE)
+    alone.save_png(tmp_path / "one.png", "activations", dpi=50)
+    alone.close()
+    both, one = Image.open(tmp_path / "both.png"), Image.open(tmp_path / "one.png")
+    assert both.width > 1.8 * one.width
+    np.testing.assert_array_equal(np.asarray(both)[: one.height, -one.width :], np.asarray(one))
+    lens.to_html(tmp_path / "both.html")
+    text = (tmp_path / "both.html").read_text()
+    data = json.loads(text.split('id="stored">')[1].split("</script>")[0])
+    stacks = [
+        next(a for a in part["answers"] if a["question"]["what"] == "maps")["messages"][0]["buffers"][0]
+        for part in (data, data["beside"])
+    ]
+    assert stacks[0] != stacks[1]
+    assert data["beside"]["traits"]["_follows"]["3"] == "3"
 
 
 def test_wrong_networks_are_named():

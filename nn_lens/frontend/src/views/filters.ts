@@ -1,4 +1,4 @@
-/** The filters of a layer: in colour where it reads the picture, else the slices of the selected one. */
+/** The filters of a layer: all of them in colour or of one slice each, else the slices of the selected one. */
 import { short } from "../shared/dom";
 import { Grid, type Place } from "../shared/grid";
 import type { Stack } from "../shared/protocol";
@@ -13,7 +13,10 @@ export class FiltersView extends View {
   constructor(store: Store) {
     super(store, "filters", "Filters");
     this.grid = new Grid(
-      (index) => this.stack()?.colour === "rgb" && store.select(store.selection.layer, index),
+      (index) => {
+        const stack = this.stack();
+        if (stack && whole(stack)) store.select(store.selection.layer, stack.start + index);
+      },
       (place) => {
         this.hover = place;
         this.tell();
@@ -32,8 +35,9 @@ export class FiltersView extends View {
     const { layer, channel } = this.store.selection;
     const { colours } = this.store;
     const { height, width } = stack;
-    if (stack.colour === "rgb") {
-      const label = `${stack.total} filters of layer ${layer}, ${height} by ${width} pixels, in colour`;
+    if (whole(stack)) {
+      const inColour = stack.colour === "rgb" ? ", in colour" : "";
+      const label = `${stack.total} filters of layer ${layer}, ${height} by ${width}${inColour}`;
       const key = `${layer} ${stack.weights} ${stack.start} ${this.store.topKey("filters")}`;
       this.grid.show(
         {
@@ -79,12 +83,14 @@ export class FiltersView extends View {
     const { channel } = this.store.selection;
     const at = this.hover;
     const size = `${stack.height}×${stack.width}`;
-    if (stack.colour === "rgb") {
+    if (whole(stack)) {
       const unit = at ? stack.start + at.index : channel;
-      const values = at ? [0, 1, 2].map((p) => short(valueAt(stack, unit, p, at.row, at.column))).join(", ") : "";
+      const [planes, zero] = stack.colour === "rgb" ? [[0, 1, 2], "grey is zero"] : [[0], "orange > 0 > blue"];
+      const values = at ? planes.map((p) => short(valueAt(stack, unit, p, at.row, at.column))).join(", ") : "";
+      const names = stack.colour === "rgb" ? "red, green, blue " : "";
       this.note.textContent = at
-        ? `filter ${unit}, row ${at.row}, column ${at.column}: red, green, blue ${values}`
-        : `${stack.total} filters of ${size}; grey is zero; ${channel} is marked`;
+        ? `filter ${unit}, row ${at.row}, column ${at.column}: ${names}${values}`
+        : `${stack.total} filters of ${size}; ${zero}; ${channel} is marked`;
     } else if (at && at.index < stack.planes) {
       const value = short(valueAt(stack, channel, at.index, at.row, at.column));
       this.note.textContent = `filter ${channel}, input ${at.index}, row ${at.row}, column ${at.column}: ${value}`;
@@ -94,4 +100,9 @@ export class FiltersView extends View {
       this.note.textContent = `filter ${channel}: ${what}; orange > 0 > blue`;
     }
   }
+}
+
+/** Whether each filter is one tile, so that all are shown. */
+function whole(stack: Stack): boolean {
+  return stack.colour === "rgb" || (stack.planes === 1 && stack.height * stack.width > 1);
 }
