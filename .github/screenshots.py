@@ -22,14 +22,18 @@ def main() -> None:
     parser.add_argument("--unit", default="conv1:20")
     parser.add_argument("--picture", default="cat")
     parser.add_argument("--view", default="all", help="evidence, or a card's name")
+    parser.add_argument("--compare", action="store_true", help="beside the same network with shuffled weights")
     parser.add_argument("--folder", type=Path, default=HERE)
     parser.add_argument("--page", action="store_true", help="the whole page, not the panel alone")
     options = parser.parse_args()
-    cell = f'import nn_lens as nl\n\nnet = nl.demo()\nlens = nl.Lens(net, unit="{options.unit}", picture=net.samples["{options.picture}"])\nlens'
+    compare = ", compare=nl.randomized(net)" if options.compare else ""
+    cell = f'import nn_lens as nl\n\nnet = nl.demo()\nlens = nl.Lens(net, unit="{options.unit}", picture=net.samples["{options.picture}"]{compare})\nlens'
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright, jupyter_lab(Path(folder)) as url:
         write_notebook(Path(folder) / "panel.ipynb", [cell])
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1350 if options.view == "all" else 2400})
+        page = browser.new_page(
+            viewport={"width": 1280, "height": 1350 if options.view == "all" and not compare else 2400}
+        )
         notebook = Notebook(page, url, "panel.ipynb")
         page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
         notebook.run_all()
@@ -37,16 +41,19 @@ def main() -> None:
         for name, theme in (("light", "JupyterLab Light"), ("dark", "JupyterLab Dark")):
             page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
             page.wait_for_timeout(1500)
-            panel.wait_for_unit(options.unit)
-            if options.view != "all":
-                notebook.python(f"lens.view = {options.view!r}; result = 0")
+            if not compare:
+                panel.wait_for_unit(options.unit)
+            notebook.python(f"lens.view = {options.view!r}; result = 0")
+            if compare or options.view != "all":
+                page.wait_for_timeout(1000)
                 page.wait_for_function(
                     "() => ![...document.querySelectorAll('.nn-lens .card:not([hidden])')]"
                     ".some((c) => c.matches('.stale') || /running/.test(c.dataset.shown))"
                 )
                 page.wait_for_timeout(4000)
             shot = page if options.page else page.locator(".nn-lens")
-            shot.screenshot(path=options.folder / f"{options.view if options.view != 'all' else 'panel'}-{name}.png")
+            title = "compare" if compare else "panel" if options.view == "all" else options.view
+            shot.screenshot(path=options.folder / f"{title}-{name}.png")
         browser.close()
 
 

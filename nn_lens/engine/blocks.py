@@ -122,10 +122,10 @@ def _factors(answers: np.ndarray, groups: int, seed: int) -> tuple[np.ndarray, n
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
 
-    model = NMF(groups, init="nndsvda", random_state=seed, max_iter=_ROUNDS)
-    some = answers
-    if len(answers) > _PLACES:
-        some = answers[np.random.default_rng(seed).choice(len(answers), _PLACES, replace=False)]
+    some = answers[answers.any(1)]  # where nothing answers there is nothing to learn from
+    if len(some) > _PLACES:
+        some = some[np.random.default_rng(seed).choice(len(some), _PLACES, replace=False)]
+    model = NMF(min(groups, len(some)), init="nndsvda", random_state=seed, max_iter=_ROUNDS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what is left over is in `explained`
         model.fit(some)

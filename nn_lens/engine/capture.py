@@ -6,6 +6,7 @@ than once answers with its first call, as the order of the layer table says.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +43,11 @@ def outputs(model: nn.Module, x: torch.Tensor, names: Sequence[str]) -> dict[str
     found: dict[str, torch.Tensor] = {}
     wanted = set(names)
 
+    own = threading.get_ident()
+
     def remember(name: str, output: Any) -> None:
+        if threading.get_ident() != own:
+            return  # the user's own forward pass, on a model that cannot be copied
         output = output if name else first_tensor(output)
         if name in found or not isinstance(output, torch.Tensor):
             return

@@ -16,6 +16,20 @@ from torch import nn
 
 from nn_lens.errors import LensError, StorageError
 
+_LEFT = 256 << 20  # bytes of the disk that are left to others
+
+
+def as_step(step: Any) -> int:
+    """The whole number that a step is.
+
+    Raises:
+        LensError: it is none.
+    """
+    try:
+        return operator.index(step)
+    except TypeError:
+        raise LensError(f"A step is a whole number, such as that of the training loop; got {step!r}.") from None
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -26,8 +40,22 @@ class Checkpoint:
     file: Path
 
     def state(self) -> dict[str, Any]:
-        """The model's state, on the CPU."""
-        return torch.load(self.file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        """The model's state, on the CPU.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        try:
+            # Written by this process; a model may keep anything in its state.
+            return torch.load(self.file, map_location="cpu", weights_only=False)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise StorageError(f"The weights of step {self.step} cannot be read: {error}") from error
+
+    def holds(self, model: nn.Module) -> bool:
+        """Whether the model's weights are these."""
+        own, theirs = self.state(), model.state_dict()
+        tensors = {k: v for k, v in theirs.items() if isinstance(v, torch.Tensor)}
+        return all(k in own and torch.equal(own[k], v.detach().cpu()) for k, v in tensors.items())
 
 
 class Checkpoints:
@@ -44,10 +72,7 @@ class Checkpoints:
         Raises:
             LensError: the step is no whole number. StorageError: the disk does not take the weights.
         """
-        try:
-            step = operator.index(step)
-        except TypeError:
-            raise LensError(f"A step is a whole number, such as that of the training loop; got {step!r}.") from None
+        step = as_step(step)
         kept = [c for c in self._all if c.step < step]
         file = kept[-1].file if kept and kept[-1].version == version else self._write(model)
         checkpoint = Checkpoint(step, version, file)
@@ -56,6 +81,11 @@ class Checkpoints:
             gone.unlink(missing_ok=True)
         self._all = [*kept, checkpoint]
         return checkpoint
+
+    @property
+    def last(self) -> Checkpoint | None:
+        """The one of the largest step."""
+        return self._all[-1] if self._all else None
 
     def at(self, step: int) -> Checkpoint:
         """The checkpoint of a step.
@@ -78,13 +108,24 @@ class Checkpoints:
         return iter(tuple(self._all))
 
     def _write(self, model: nn.Module) -> Path:
+        place = tempfile.gettempdir()
         try:
+            state = model.state_dict()
+            size = sum(v.numel() * v.element_size() for v in state.values() if isinstance(v, torch.Tensor))
+            if shutil.disk_usage(place).free < size + _LEFT:
+                raise StorageError(
+                    f"{place!r} has less than {(size + _LEFT) >> 20} MB left. Record fewer steps, or set TMPDIR to another disk."
+                )
             if self._folder is None:
                 self._folder = Path(tempfile.mkdtemp(prefix="nn-lens-"))
                 weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
             self._files += 1
             file = self._folder / f"{self._files}.pt"
-            torch.save(model.state_dict(), file)
-        except (OSError, RuntimeError) as error:
-            raise StorageError(f"The weights could not be kept in {tempfile.gettempdir()!r}: {error}") from error
+        except OSError as error:
+            raise StorageError(f"The weights cannot be kept in {place!r}: {error}") from error
+        try:
+            torch.save(state, file)
+        except Exception as error:  # of the disk, or of a state that cannot be written
+            file.unlink(missing_ok=True)
+            raise StorageError(f"The weights cannot be kept in {place!r}: {type(error).__name__}: {error}") from error
         return file

@@ -15,10 +15,11 @@ from typing import Any
 from torch import nn
 
 from nn_lens.engine.network import Network
-from nn_lens.errors import LensError, NetworkError
+from nn_lens.errors import LensError
 from nn_lens.sessions import cpu
 from nn_lens.sessions.cache import Cache, default_folder
 from nn_lens.sessions.checkpoints import Checkpoint, Checkpoints
+from nn_lens.sessions.copies import Copy
 from nn_lens.sessions.jobs import Cancelled, Job, Mailbox, State, advance
 
 
@@ -41,12 +42,9 @@ class Session:
         self.cache = Cache(folder)
         self.kept: dict[Any, Any] = {}
         """What jobs leave for one another, such as a pass over the dataset; used on the worker's thread alone."""
-        self.note = ""
-        """Why the session works on the model itself; "" while it has a copy of its own."""
         self.checkpoints = Checkpoints()
         self._past: Checkpoint | None = None
-        self._copy: Network | None = None
-        self._copy_version = -1
+        self._copy = Copy(self.net)
         self._seen: object = None
         self._version = 0
         self._fingerprint: tuple[int, str] | None = None
@@ -109,32 +107,47 @@ class Session:
         """The results of `work`, until another job has put other weights in the place of those it began with."""
         began = None
         for result in work(self):
-            began = self._copy_version if began is None else began
+            began = self._copy.version if began is None else began
             yield result
-            if self._copy_version != began:
+            if self._copy.version != began:
                 raise Cancelled
 
     # ---- its past ----
+
+    @property
+    def note(self) -> str:
+        """Why the session works on the model itself; "" while it has a copy of its own, or none yet."""
+        return self._copy.note
+
+    @property
+    def step(self) -> int | None:
+        """The recorded step that is shown; None: the model as it is."""
+        past = self._past
+        return None if past is None else past.step
 
     def record(self, step: int) -> Checkpoint:
         """Keeps the weights as they are now under a step of the training, on disk while the session lives.
 
         Raises:
-            LensError: the step is no whole number. StorageError: the disk does not take them.
+            LensError: the step is no whole number, or the model cannot be copied. StorageError: the disk does not take them.
         """
-        added = self.checkpoints.add(step, self._live_version(), self.net.model)
-        if self._past not in list(self.checkpoints):
-            self._past = None
+        if not self._copy.make():
+            raise LensError(f"{self.note} It has no past that can be shown.")
+        version, last = self._live_version(), self.checkpoints.last
+        # Weights that were changed behind torch's back, as with .data, look as if they had stood still.
+        if last is not None and last.version == version and not last.holds(self.net.model):
+            version = self._moved()
+        added = self.checkpoints.add(step, version, self.net.model)
+        if self._past is not None:
+            self._past = next((c for c in self.checkpoints if c.step == self._past.step), None)
         return added
 
     def checkpoint(self, step: int) -> Checkpoint:
         """The weights that were recorded at a step.
 
         Raises:
-            LensError: none were recorded there, or the model cannot be copied.
+            LensError: none were recorded there.
         """
-        if self.note:
-            raise LensError(f"{self.note} It has no past that can be shown.")
         return self.checkpoints.at(step)
 
     def show(self, step: int | None) -> None:
@@ -156,7 +169,7 @@ class Session:
     @property
     def running(self) -> int:
         """The version of the weights that the copy has; to be asked by jobs alone."""
-        return self._copy_version
+        return self._copy.version
 
     def _live_version(self) -> int:
         now = _state(self.net.model)
@@ -166,33 +179,26 @@ class Session:
                 self._version += 1
             return self._version
 
+    def _moved(self) -> int:
+        with self._lock:
+            self._version += 1
+            return self._version
+
     def network(self) -> Network:
-        """The copy to run, with the weights that are to be shown; to be called by jobs alone."""
+        """The copy to run, with the weights that are to be shown; to be called by jobs alone.
+
+        Raises:
+            LensError: the weights of a recorded step do not fit the model any more, or cannot be read.
+        """
         past = self._past
         version = past.version if past is not None else self._live_version()
-        if self._copy is not None and self._copy_version == version:
-            return self._copy
-        if self._copy is None or self._copy is self.net:
-            try:
-                self._copy = self.net.frozen_copy()
-                self.note = ""
-            except NetworkError as error:
-                if past is not None:
-                    raise
-                self._copy = self.net
-                self.note = f"{error} The panel takes turns with your code on the model itself."
-        elif past is None:
-            self._copy.model.load_state_dict(self.net.model.state_dict())
-        if past is not None:
-            self._copy.model.load_state_dict(past.state())
-        self._copy_version = version
-        return self._copy
+        return self._copy.with_weights(version, past.state if past is not None else None, self._live_version)
 
     def fingerprint(self) -> str:
         """A text that changes with the weights, the architecture and the normalization; to be called by jobs alone."""
         net = self.network()
-        if self._fingerprint is None or self._fingerprint[0] != self._copy_version:
-            self._fingerprint = self._copy_version, net.fingerprint()
+        if self._fingerprint is None or self._fingerprint[0] != self.running:
+            self._fingerprint = self.running, net.fingerprint()
         return self._fingerprint[1]
 
     # ---- its end ----
@@ -214,7 +220,8 @@ class Session:
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=10)
-        self._copy, self._fingerprint = None, None
+        self._copy.forget()
+        self._fingerprint = None
         self.kept.clear()
         self.cache.forget()
         cpu.return_memory()

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from nn_lens.engine.network import Network
+from nn_lens.errors import LensError
 from nn_lens.units import Unit
 
 
 def shown_layers(net: Network) -> list[str]:
-    """The names of the layers that can be shown, in the order of the forward pass."""
-    return [layer.name for layer in net.layers if layer.reason is None]
+    """The names of the layers that can be shown, in the order of the forward pass.
+
+    Raises:
+        LensError: there are none; says why.
+    """
+    layers = net.layers
+    found = [layer.name for layer in layers if layer.reason is None]
+    if not found:
+        why = layers[0].reason if layers else "no module inside it gives a tensor"
+        raise LensError(f"{net.name} has no layer that can be shown: {why}.")
+    return found
 
 
 def counterparts(first: Network, second: Network) -> dict[str, str]:

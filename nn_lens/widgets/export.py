@@ -56,8 +56,9 @@ def write(panel: Panel, path: Path, layers: list[str]) -> None:
     if not path.parent.is_dir():
         raise LensError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
     data = _stored(panel, layers, path.name)
+    step = "" if panel.step is None else f", step {panel.step}"
     page = _PAGE.format(
-        title=html.escape(f"nn-lens: {panel.session.net.name}, {', '.join(layers)}"),
+        title=html.escape(f"nn-lens: {panel.session.net.name}, {', '.join(layers)}{step}"),
         data=_json(data),
         views=_json(panel._esm),
     )
@@ -79,6 +80,9 @@ def _stored(panel: Panel, layers: list[str], title: str) -> dict[str, Any]:
             found = list(panel.answers(**question))
         except LensError as error:
             answers.append({"question": question, "error": str(error)})
+            continue
+        if not found:
+            answers.append({"question": question, "error": "The model changed while this file was made."})
             continue
         if question["what"] in ("page", "negative"):
             found = [_smaller(*found[-1])]

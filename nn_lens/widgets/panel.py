@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ClassVar, cast
@@ -24,8 +24,9 @@ from nn_lens.engine import images
 from nn_lens.engine.datasets import source_of
 from nn_lens.engine.pictures import display_picture, open_image
 from nn_lens.engine.samples import sample_pictures
-from nn_lens.errors import LensError, StorageError
+from nn_lens.errors import LensError
 from nn_lens.sessions import prints
+from nn_lens.sessions.checkpoints import as_step
 from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
@@ -108,18 +109,14 @@ class Panel(anywidget.AnyWidget):
             )
         self.session = net if isinstance(net, Session) else Session(net, dataset)
         network = self.session.net
-        layers = shown_layers(network)
-        if not layers:
-            why = network.layers[0].reason if network.layers else "no module inside it gives a tensor"
-            raise LensError(f"{network.name} has no layer that can be shown: {why}.")
         self._frames = Frames(lambda *message: self._post(*message))
         self._uploads = Uploads()
         self._jobs: dict[str, Job] = {}
         self._recorded: dict[int, SimpleQueue[Message]] = {}  # answers that do not go to the browser, by question
         self._told_at = float("-inf")  # when a step was last shown as it was recorded
-        self._keeps_up = True  # whether recorded steps are shown as they come
+        self._unwatch: Callable[[], None] = lambda: None
         samples = network.samples or sample_pictures(network.input_shape)
-        first = network.unit(unit) if unit is not None else Unit(layers[0], 0)
+        first = network.unit(unit) if unit is not None else Unit(shown_layers(network)[0], 0)
         self._sources = dict(samples)
         self._encoded: dict[str, bytes] = {}
         self.compared: Panel | None = None
@@ -127,19 +124,26 @@ class Panel(anywidget.AnyWidget):
         if compare is not None:
             other = compare if isinstance(compare, Session) else Session(compare, dataset)
             pairs = counterparts(network, other.net)
-            self.compared = type(self)(other, unit=beside(first, pairs, network, other.net), _follows=pairs, **traits)
-        super().__init__(
-            _esm=bundle(), _kind=type(self).__name__, _views=list(self.VIEWS), _network=messages.network(network), _weights=self.session.version,
-            _colours={name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
-            _samples=[messages.thumbnail(name, image) for name, image in samples.items()], _steps=self._known_steps(),
-            _beside=self.compared.model_id if self.compared else "", **traits,
-        )  # fmt: skip
-        self.session.join(self)
-        self.unit = first
-        if picture is None and samples and not self._follows:
+            shared = {name: value for name, value in traits.items() if name != "step"}
+            self.compared = type(self)(other, unit=beside(first, pairs, network, other.net), _follows=pairs, **shared)
+        if picture is None and samples and not traits.get("_follows"):
             name, picture = next(iter(samples.items()))
             self._name_next = name
-        self.picture = picture
+        try:
+            super().__init__(
+                _esm=bundle(), _kind=type(self).__name__, _views=list(self.VIEWS), _network=messages.network(network),
+                _colours={name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
+                _samples=[messages.thumbnail(name, image) for name, image in samples.items()], _steps=self._known_steps(),
+                _beside=self.compared.model_id if self.compared else "", _weights=self.session.version,
+                **{"step": self.session.step, **traits},
+            )  # fmt: skip
+            self.session.join(self)
+            self._keeps_up = self.step is None  # whether recorded steps are shown as they come
+            self.unit = first
+            self.picture = picture
+        except BaseException:
+            self.close()
+            raise
         self.on_msg(self._receive)
         if not self._follows:
             self._unwatch = cells.watch(self)
@@ -178,7 +182,10 @@ class Panel(anywidget.AnyWidget):
         name = name or next((n for n, image in self._sources.items() if image is change.new), "")
         if self.compared is not None:
             self.compared._name_next = name
-            self.compared.picture = change.new
+            try:
+                self.compared.picture = change.new
+            except LensError:  # which its views say
+                self.compared.picture = None
         if change.new is None:
             self._picture = None
             return
@@ -238,26 +245,42 @@ class Panel(anywidget.AnyWidget):
         networks are compared, both are recorded.
 
         Raises:
-            LensError: the step is no whole number. A disk that is full is a warning, for the training's sake.
+            LensError: the step is no whole number, or the panel was closed. A model that cannot be copied, or a disk that is
+                full, is a warning, for the training's sake.
         """
-        try:
-            self.session.record(step)
-        except StorageError as error:
-            self.refuse(error)
-            warnings.warn(f"Step {step} was not recorded. {error}", stacklevel=2)
-        keeps_up, now = self._keeps_up, time.monotonic()
-        if keeps_up and now - self._told_at >= OFTEN:
+        if self.comm is None:
+            raise LensError("The panel was closed; it records nothing any more.")
+        panels = [panel for panel in (self.compared, self) if panel is not None]
+        step = as_step(step)
+        for panel in panels:
+            try:
+                panel.session.record(step)
+            except LensError as error:
+                panel.refuse(error)
+                warnings.warn(f"A step was not recorded. {error}", stacklevel=2)
+        now = time.monotonic()
+        if now - self._told_at >= OFTEN:
             self._told_at = now
-            steps = self._known_steps()
-            self.step = steps[-1]["step"] if steps and not self.session.note else None
-            self._weights = self.session.version
-            self._keeps_up = True
+            for panel in panels:
+                panel._show_recorded()
+
+    def _show_recorded(self) -> None:
+        """Tells of the steps that there are; the newest is shown if no other was chosen."""
+        steps = self._known_steps()
+        keeps_up, last = self._keeps_up, steps[-1]["step"] if steps else None
+        for panel in list(self.session.users):
+            panel._steps = steps
+        if keeps_up:
+            self.step = last
+        elif all(known["step"] != self.step for known in steps):
+            self.step = None
+        self._weights = self.session.version
+        self._keeps_up = keeps_up
+        if keeps_up and last is not None:
             self._answer_ahead("filters", None)
             if self._picture:
                 for what in ("maps", "scores"):
                     self._answer_ahead(what, self._picture)
-        if self.compared is not None:
-            self.compared.record(step)
 
     def _known_steps(self) -> list[dict[str, int]]:
         return [{"step": c.step, "weights": c.version} for c in self.session.checkpoints]
@@ -309,14 +332,18 @@ class Panel(anywidget.AnyWidget):
         self._ask(what, number, question(content, self.picture, f"{id(self.session)} {key}"))
 
     def _ask(self, what: str, number: int, asked: Question) -> None:
+        weights: int | None = None
+
         def deliver(job: Job, result: Any) -> None:
+            nonlocal weights
             if not job.final:
+                weights = self.session.running
                 if result is not None:
                     show(result)
             elif job.state is State.FAILED:
                 self._post({"type": "error", "id": number, "what": what, "text": _said(job.error)}, [])
             else:
-                self._post({"type": job.state.value, "id": number, "what": what}, [])
+                self._post({"type": job.state.value, "id": number, "what": what, "weights": weights}, [])
 
         def show(result: Any) -> None:
             if asked.paced and not result.finished:
@@ -327,7 +354,8 @@ class Panel(anywidget.AnyWidget):
                 self._frames.close()
             message = asked.answer(number, result)
             if message is not None:
-                self._post(*message)
+                head, buffers = message
+                self._post({"weights": weights, **head}, buffers)
 
         # What the panel asks itself does not take the place of what the browser asks.
         slot = (id(self), what, number < 0)
@@ -350,6 +378,8 @@ class Panel(anywidget.AnyWidget):
         Raises:
             LensError: the question cannot be answered.
         """
+        if self._keeps_up:
+            self.weights_may_have_moved()  # from within a cell, which is not over
         number = next(_questions)
         queue: SimpleQueue[Message] = SimpleQueue()
         self._recorded[number] = queue
@@ -394,6 +424,8 @@ class Panel(anywidget.AnyWidget):
             raise LensError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
 
     def _printed(self, name: str, dpi: int) -> Any:
+        if self._keeps_up:
+            self.weights_may_have_moved()
         unit, picture = self.unit, self.picture
         return self.session.run(lambda s: prints.printed(s, name, unit, picture, dpi))[-1]
 
@@ -427,10 +459,7 @@ class Panel(anywidget.AnyWidget):
             for job in self._jobs.values():
                 job.cancel()
             self._frames.close()
-            if self.compared is not None:
-                self.compared.close()
-            if not self._follows:
-                self._unwatch()
+            self._unwatch()
             self.layout.close()
             # A notebook keeps what its cells gave: without this, the networks of all runs of a cell would live on.
             self._jobs.clear()
@@ -438,6 +467,8 @@ class Panel(anywidget.AnyWidget):
             self._trait_values.pop("picture", None)
             self.session.leave(self)
             del self.session
+        if self.compared is not None:
+            self.compared.close()
             self.compared = None
         super().close()
 

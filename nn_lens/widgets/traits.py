@@ -24,6 +24,8 @@ class _NetworkTrait(traitlets.TraitType[Any, Any]):
             return self.look_up(obj, value)
         except LensError as error:
             obj.refuse(error)
+            if self.metadata.get("sync") and obj.comm is not None:
+                obj.send_state(self.name)  # the browser has it as it wanted
             raise
 
     def look_up(self, obj: Any, value: Any) -> Any:

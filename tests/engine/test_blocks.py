@@ -76,6 +76,10 @@ def test_large_maps_and_single_places():
     large = nl.building_blocks(of_maps(rng.random((5, 60, 60))), PICTURE, "0", groups=2)
     assert large.groups.shape == (2, 60, 60)
     assert large.explained > 0.5
+    sparse = np.zeros((5, 60, 60))
+    sparse[2, 7, 9] = sparse[4, 30, 31] = 1
+    few = nl.building_blocks(of_maps(sparse), PICTURE, "0", groups=4)
+    assert few.explained > 0.99
     single = nl.building_blocks(of_maps(rng.random((5, 1, 1))), PICTURE, "0", groups=4)
     assert (single.groups.shape, single.explained) == ((1, 1, 1), pytest.approx(1, abs=1e-3))
 

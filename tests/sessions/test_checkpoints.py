@@ -137,3 +137,50 @@ def test_the_files_go_with_the_session():
         warnings.simplefilter("ignore")
         gc.collect()
     assert not Path(folder).exists()
+
+
+def test_a_state_of_any_kind_comes_back():
+    class Extra(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3)
+            self.register_buffer("passing", torch.zeros(1), persistent=False)
+
+        def get_extra_state(self):
+            return Path("here")
+
+        def set_extra_state(self, state):
+            assert state == Path("here")
+
+        def forward(self, x):
+            return self.conv(x).mean((2, 3)) + self.passing
+
+    model = Extra()
+    session = nl.Session(nl.Network(model, (3, 8, 8), False), cache=False)
+    session.run(lambda s: iter([s.network()]))
+    session.record(0)
+    with torch.no_grad():
+        model.passing += 5
+    assert session.run(lambda s: iter([s.network().model.passing.item()])) == [5], "what is not saved is taken over too"
+    session.show(0)
+    assert session.run(lambda s: iter([s.network().model.conv.weight.shape]))
+    session.close()
+
+
+def test_a_model_whose_layers_change_is_copied_anew(trained):
+    session, model, _ = trained
+    weights_of(session)
+    model[0].bias = None
+    move(model, 0.1)
+    assert torch.equal(weights_of(session), model[0].weight)
+    session.show(0)
+    with pytest.raises(nl.LensError, match="layers have changed"):
+        weights_of(session)
+    session.show(None)
+    assert torch.equal(weights_of(session), model[0].weight)
+
+
+def test_a_disk_that_is_nearly_full_is_left_to_others(trained, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_LEFT", 1 << 60)
+    with pytest.raises(nl.LensError, match="Record fewer steps"):
+        trained[0].record(30)

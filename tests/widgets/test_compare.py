@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -105,9 +106,23 @@ def test_both_are_printed_and_exported(pair, tmp_path):
     assert data["beside"]["traits"]["_follows"]["3"] == "3"
 
 
-def test_wrong_networks_are_named():
+def test_wrong_networks_and_pictures_leave_nothing():
+    before = set(ipywidgets.widgets.widget._instances)
     with pytest.raises(nl.LensError):
         nl.Lens(small(), compare="resnet18")
+    with pytest.raises(nl.LensError, match="no file"):
+        nl.Lens(small(), picture="missing.jpg", compare=small(seed=1))
+    with pytest.raises(nl.LensError, match="takes unit"):
+        nl.Lens(small(), compare=small(seed=1), colour="red")
+    assert set(ipywidgets.widgets.widget._instances) == before
+
+
+def test_a_network_that_cannot_see_the_picture_has_none():
+    vectors = nl.Network(torch.nn.Sequential(torch.nn.Linear(20, 4), torch.nn.ReLU()), (20,), False)
+    lens = nl.Lens(small(), picture=PICTURE, compare=vectors)
+    assert lens.picture is not None
+    assert lens.compared.picture is None
+    lens.close()
 
 
 def test_nothing_of_it_stays_behind(pair):

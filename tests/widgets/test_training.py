@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_a_full_disk_does_not_end_a_training(lens, talk, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints.torch, "save", full)
-    with pytest.warns(UserWarning, match="Step 3 was not recorded.*No space left"):
+    with pytest.warns(UserWarning, match="A step was not recorded.*No space left"):
         lens.record(3)
     assert any(c["type"] == "error" and "No space left" in c["text"] for c, _ in talk.sent)
     assert lens.step is None
@@ -179,3 +180,85 @@ def test_a_real_training_is_recorded_without_being_disturbed(net, monkeypatch):
         warnings.simplefilter("error")
         assert train(net, lens.record) == alone
     lens.close()
+
+
+def test_a_model_that_cannot_be_copied_trains_on(monkeypatch):
+    monkeypatch.setattr(panel, "OFTEN", 0)
+    net = small()
+    net.model.lock = threading.Lock()  # cannot be copied
+    lens = nl.Lens(nl.Session(net, cache=False), picture=PICTURE)
+    talk = Conversation(lens)
+    for step in range(5):
+        net.model(torch.rand(2, 3, 20, 28)).sum().backward()
+        with pytest.warns(UserWarning, match="cannot be copied.*no past"):
+            lens.record(step)
+    assert (lens.step, lens._steps) == (None, [])
+    assert talk.ask("maps", layer="3", channel=0)[-1][0]["type"] == "done"
+    lens.close()
+
+
+def test_every_answer_says_of_which_weights_it_is(lens, net, talk):
+    lens.record(0)
+    move(net)
+    lens.record(1)
+    for step in (0, 1):
+        lens.step = step
+        for what in ("scores", "maps", "filters", "ablation"):
+            answer = talk.ask(what, layer="0", channel=0, scale=0)
+            assert {head["weights"] for head, _ in answer} == {lens._steps[step]["weights"]}, what
+
+
+def test_a_step_that_is_looked_at_and_recorded_again_is_the_new_one(lens, net, talk):
+    for step in range(3):
+        lens.record(step)
+        move(net)
+    lens.step = 1
+    old = stack_of(talk)
+    lens.record(0)
+    assert lens.step is None, "step 1 was of the earlier training"
+    move(net)
+    lens.record(1)
+    lens.step = 1
+    assert stack_of(talk)[0] == lens._steps[1]["weights"] == lens._weights
+    assert stack_of(talk)[1:] != old[1:]
+    lens.step = 0
+    move(net)
+    lens.record(0)
+    assert (lens.step, lens._weights) == (0, lens._steps[0]["weights"])
+    assert stack_of(talk)[0] == lens._weights
+
+
+def test_what_is_written_from_within_a_training_is_of_the_model_as_it_is(lens, net, monkeypatch):
+    monkeypatch.setattr(panel, "OFTEN", 60)
+    for step in range(4):
+        move(net)
+        lens.record(step)
+    head, _ = next(iter(lens.answers("filters", layer="0", channel=0)))
+    assert head["weights"] == lens.session.checkpoints.last.version
+
+
+def test_weights_that_move_behind_torchs_back_are_recorded(lens, net):
+    for step in range(3):
+        net.model[0].weight.data += 0.1
+        lens.record(step)
+    assert len({s["weights"] for s in lens._steps}) == 3
+    lens.record(3)
+    assert lens._steps[3]["weights"] == lens._steps[2]["weights"], "these stood still"
+
+
+def test_a_panel_that_comes_later_shows_the_same_step(lens, net):
+    lens.record(0)
+    move(net)
+    lens.record(1)
+    lens.step = 0
+    later = nl.ActivationsView(lens.session, picture=PICTURE)
+    assert (later.step, later._weights) == (0, lens._weights)
+    later.step = None
+    assert lens.step is None
+    later.close()
+
+
+def test_a_closed_panel_records_nothing(lens):
+    lens.close()
+    with pytest.raises(nl.LensError, match="closed"):
+        lens.record(0)

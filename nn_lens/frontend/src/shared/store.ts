@@ -51,8 +51,8 @@ export const RANKED = 8;
 
 /** Quick questions: the next is asked when the last has ended, so that a storm of events does not become one of messages. */
 const QUICK: What[] = ["maps", "filters", "scores", "field"];
-/** Milliseconds after which a question counts as lost. */
-const LOST = 2000;
+/** Milliseconds after which a question counts as lost, and until one is asked again whose answer was of no use. */
+const [LOST, AGAIN] = [2000, 500];
 
 /** A question without an end yet: what it is about, the weights that it was asked for, and when. */
 interface Open {
@@ -114,6 +114,8 @@ export class Store {
   private judged = "";
   private open = new Map<What, Open>();
   private failures = new Map<string, string>();
+  /** When a kind was last answered for weights that are not shown. */
+  private useless = new Map<What, number>();
   private listeners = new Set<() => void>();
   private frame = 0;
   private ids = 0;
@@ -650,6 +652,7 @@ export class Store {
     const key = this.key(what);
     if (this.asked(what) || this.failures.has(`${what} ${key}`)) return;
     const at = performance.now();
+    if (at - (this.useless.get(what) ?? Number.NEGATIVE_INFINITY) < AGAIN) return;
     const last = this.open.get(what);
     if (QUICK.includes(what) && last && at - last.at < LOST) return;
     const id = ++this.ids;
@@ -750,6 +753,10 @@ export class Store {
     if (content.weights !== undefined && content.weights > this.weights && this.step === null)
       this.toWeights(content.weights);
     const answers = this.kept.get(content.weights ?? open.weights);
+    if (!answers) {
+      this.useless.set(what, performance.now());
+      window.setTimeout(() => this.changed(), AGAIN);
+    }
     if (content.type === "done" || content.type === "cancelled") {
       this.open.delete(what);
       if (content.type === "done") answers?.complete.add(`${what} ${key}`);

@@ -20,7 +20,8 @@ export class Asleep {
     const alt = `The panel's last state, at ${store.selection.layer}:${store.selection.channel}`;
     const image = el("img", { alt, src: URL.createObjectURL(new Blob([bytes(taken) as BlobPart])) });
     image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
-    const words = "This is the last state. No kernel answers: run the cell to make it live.";
+    const words =
+      "This is the last state. No kernel answers yet: while a cell is running, wait; else run the cell to make it live.";
     this.root.append(el("figcaption", { role: "status" }, words), image);
     this.timer = window.setTimeout(() => this.show(!store.answered), PATIENCE);
   }
