@@ -48,7 +48,8 @@ def main() -> None:
                 page.wait_for_timeout(1000)
                 page.wait_for_function(
                     "() => ![...document.querySelectorAll('.nn-lens .card:not([hidden])')]"
-                    ".some((c) => c.matches('.stale') || /running/.test(c.dataset.shown))"
+                    ".some((c) => c.matches('.stale') || /running/.test(c.dataset.shown))",
+                    timeout=180_000,
                 )
                 page.wait_for_timeout(4000)
             shot = page if options.page else page.locator(".nn-lens")
