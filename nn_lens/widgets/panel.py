@@ -1,9 +1,4 @@
-"""What the Lens and the single views share: the selection, and the conversation with the browser.
-
-The browser asks ({type: "want", id, what, ...}), the session's worker computes, and every question ends in one
-"done", "cancelled" or "error" under its own id. A newer question of the same kind takes the older one's
-place. Nothing is computed in a callback. What the browser is about to ask, the panel may ask for it ("expect").
-"""
+"""What the Lens and the single views share: the selection, the picture, the training, and two networks side by side."""
 
 from __future__ import annotations
 
@@ -11,48 +6,38 @@ import itertools
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-import anywidget
 import numpy as np
 import traitlets
 
 from nn_lens.engine import images
-from nn_lens.engine.datasets import source_of
-from nn_lens.engine.pictures import display_picture, open_image
+from nn_lens.engine.pictures import display_picture
 from nn_lens.engine.samples import sample_pictures
 from nn_lens.errors import LensError
 from nn_lens.sessions import prints
 from nn_lens.sessions.checkpoints import as_step
-from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 from nn_lens.widgets import cells, export, messages
 from nn_lens.widgets.bundle import bundle
 from nn_lens.widgets.compare import beside, counterparts, shown_layers
-from nn_lens.widgets.frames import Frames
-from nn_lens.widgets.messages import Message
-from nn_lens.widgets.questions import OF_PICTURE, Question, question
+from nn_lens.widgets.conversation import Conversation
 from nn_lens.widgets.traits import LayerTrait, PictureTrait, StepTrait, UnitTrait
-from nn_lens.widgets.uploads import Uploads
 
 EVIDENCE = frozenset(("examples", "attribution", "ablation", "incoming", "directions", "embedding"))
 """The views that "evidence" shows together."""
 MAPPED = frozenset(("picture", "unit", "activations", "here"))
 """The views that need the activation maps of the selected layer."""
 PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
-OFTEN = (
-    0.5  # seconds between recorded steps that are shown at once: while a cell runs, the browser cannot say it is busy
-)
+OFTEN = 0.5  # seconds between recorded steps that are shown: while a cell runs, the browser cannot say that it is busy
 
 _picture_numbers = itertools.count(1)
-_questions = itertools.count(-1, -1)  # of the panel itself; the browser's own are above 0
 
 
-class Panel(anywidget.AnyWidget):
+class Panel(Conversation):
     """Base of the widgets: one network, or two side by side, one selection, the views that `_views` names.
 
     Traits: `unit` (Unit), `layer` (text), `picture` (PIL image), `view` (text), `step` (int or None: the recorded step of
@@ -109,10 +94,7 @@ class Panel(anywidget.AnyWidget):
             )
         self.session = net if isinstance(net, Session) else Session(net, dataset)
         network = self.session.net
-        self._frames = Frames(lambda *message: self._post(*message))
-        self._uploads = Uploads()
-        self._jobs: dict[str, Job] = {}
-        self._recorded: dict[int, SimpleQueue[Message]] = {}  # answers that do not go to the browser, by question
+        self._begin()
         self._told_at = float("-inf")  # when a step was last shown as it was recorded
         self._unwatch: Callable[[], None] = lambda: None
         samples = network.samples or sample_pictures(network.input_shape)
@@ -194,6 +176,11 @@ class Panel(anywidget.AnyWidget):
         if self._picture and self._shows(MAPPED):
             self._answer_ahead("maps", picture)
         self._picture = picture
+
+    def choose(self, name: str, image: Any) -> None:
+        """Makes a picture the one that is shown, under a name."""
+        self._name_next = name
+        self.picture = image
 
     def _shown(self, name: str, picture: Any) -> bytes:
         """A picture as the browser shows it; those to choose from are encoded once."""
@@ -285,115 +272,7 @@ class Panel(anywidget.AnyWidget):
     def _known_steps(self) -> list[dict[str, int]]:
         return [{"step": c.step, "weights": c.version} for c in self.session.checkpoints]
 
-    # ---- the conversation ----
-
-    def _receive(self, _widget: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        kind = content.get("type")
-        try:
-            if kind == "want":
-                self._want(content)
-            elif kind == "ack":
-                self._frames.acknowledge()
-            elif kind == "stop":
-                self._stop(str(content.get("what")))
-            elif kind == "sample":
-                self._choose(content["name"], self._sources[content["name"]])
-            elif kind == "dataset":
-                index = int(content["index"])
-                source = source_of(self.session.net, self.session.dataset)
-                self._choose(f"picture {index}", source[index])
-            elif kind == "upload":
-                data = self._uploads.add(content, buffers)
-                if data is not None:
-                    self._choose(str(content.get("name", "")), open_image(data))
-        except LensError as error:
-            self._post({"type": "error", "id": content.get("id"), "what": kind, "text": str(error)}, [])
-
-    def _choose(self, name: str, image: Any) -> None:
-        self._name_next = name
-        self.picture = image
-
-    def _want(self, content: dict[str, Any]) -> None:
-        what, number = content["what"], content["id"]
-        shown = (self._picture or {}).get("key")
-        if what in OF_PICTURE and content["picture"] != shown:
-            self._post({"type": "cancelled", "id": number, "what": what}, [])
-        else:
-            self._ask(what, number, question(content, self.picture, f"{id(self.session)} {shown}"))
-
-    def _answer_ahead(self, what: str, picture: dict[str, Any] | None) -> None:
-        """Answers what the browser is about to ask, which saves its way here and is all that gets through while a cell runs."""
-        last = self._jobs.get(f"{what} ahead")
-        if self.comm is None or (last is not None and not last.final):
-            return  # it comes faster than it can be answered: the browser asks when it is ready
-        number, key = next(_questions), picture and picture["key"]
-        content = {"what": what, "layer": self.unit.layer, "channel": self.unit.channel, "picture": key}
-        self._post({"type": "expect", "id": number, "weights": self.session.version, **content}, [])
-        self._ask(what, number, question(content, self.picture, f"{id(self.session)} {key}"))
-
-    def _ask(self, what: str, number: int, asked: Question) -> None:
-        weights: int | None = None
-
-        def deliver(job: Job, result: Any) -> None:
-            nonlocal weights
-            if not job.final:
-                weights = self.session.running
-                if result is not None:
-                    show(result)
-            elif job.state is State.FAILED:
-                self._post({"type": "error", "id": number, "what": what, "text": _said(job.error)}, [])
-            else:
-                self._post({"type": job.state.value, "id": number, "what": what, "weights": weights}, [])
-
-        def show(result: Any) -> None:
-            if asked.paced and not result.finished:
-                if result.preview:
-                    self._frames.offer(lambda: cast(Message, asked.answer(number, result)))
-                return
-            if asked.paced:
-                self._frames.close()
-            message = asked.answer(number, result)
-            if message is not None:
-                head, buffers = message
-                self._post({"weights": weights, **head}, buffers)
-
-        # What the panel asks itself does not take the place of what the browser asks.
-        slot = (id(self), what, number < 0)
-        name = f"{what} ahead" if number < 0 else what
-        self._jobs[name] = self.session.submit(slot, asked.work, deliver, asked.urgency)
-
-    def _stop(self, what: str) -> None:
-        self.session.cancel((id(self), what, False))
-
-    def _post(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        recorded = self._recorded.get(content.get("id", 0))
-        if recorded is not None:
-            recorded.put((content, buffers))
-        elif self.comm is not None:
-            self.send(content, buffers)
-
-    def answers(self, what: str, **content: Any) -> Iterator[Message]:
-        """All messages that answer a question, as the browser would get them; waits for them.
-
-        Raises:
-            LensError: the question cannot be answered.
-        """
-        if self._keeps_up:
-            self.weights_may_have_moved()  # from within a cell, which is not over
-        number = next(_questions)
-        queue: SimpleQueue[Message] = SimpleQueue()
-        self._recorded[number] = queue
-        try:
-            self._want({"what": what, "id": number, **content})
-            while True:
-                head, buffers = queue.get()
-                if head["type"] == "error":
-                    raise LensError(str(head["text"]))
-                if head["type"] in ("done", "cancelled"):
-                    return
-                yield head, buffers
-        finally:
-            del self._recorded[number]
+    # ---- what goes out of it ----
 
     def to_html(self, path: str | os.PathLike[str], layers: Sequence[str] | None = None) -> None:
         """Writes the panel as one HTML file that still scrubs, hovers and switches views, with no kernel and no network.
@@ -424,14 +303,9 @@ class Panel(anywidget.AnyWidget):
             raise LensError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
 
     def _printed(self, name: str, dpi: int) -> Any:
-        if self._keeps_up:
-            self.weights_may_have_moved()
+        self.weights_may_have_moved()
         unit, picture = self.unit, self.picture
         return self.session.run(lambda s: prints.printed(s, name, unit, picture, dpi))[-1]
-
-    def refuse(self, error: LensError) -> None:
-        """Shows in the panel why a value was not taken."""
-        self._post({"type": "error", "what": "set", "text": str(error)}, [])
 
     # ---- its end ----
 
@@ -483,7 +357,3 @@ class Panel(anywidget.AnyWidget):
     def __repr__(self) -> str:
         of = self.session.net.name if hasattr(self, "session") else "a network, closed,"
         return f"<{type(self).__name__} of {of} at {self.unit}>"
-
-
-def _said(error: BaseException | None) -> str:
-    return str(error) if isinstance(error, LensError) else f"{type(error).__name__}: {error}"
