@@ -56,6 +56,9 @@ class Panel(Conversation):
 
     VIEWS: ClassVar[tuple[str, ...]] = ()
 
+    compared: Panel | None = None
+    """The panel of the network that is compared; None without one."""
+
     unit = UnitTrait(help="the selected unit; setting it selects its layer too")
     layer = LayerTrait(help="the selected layer; setting it keeps the channel number where it can")
     picture = PictureTrait(help="the picture whose activation maps are shown; any that nl.activations takes")
@@ -101,8 +104,6 @@ class Panel(Conversation):
         first = network.unit(unit) if unit is not None else Unit(shown_layers(network)[0], 0)
         self._sources = dict(samples)
         self._encoded: dict[str, bytes] = {}
-        self.compared: Panel | None = None
-        """The panel of the network that is compared; None without one."""
         if compare is not None:
             other = compare if isinstance(compare, Session) else Session(compare, dataset)
             pairs = counterparts(network, other.net)
