@@ -45,7 +45,7 @@ export const EVIDENCE = ["examples", "attribution", "ablation", "incoming", "dir
 export const APART = ["blocks", "kernel"];
 const OWN: Scale = { mode: "map", fixed: 1, contrast: 1 };
 /** Milliseconds until Python is told of a selection. */
-const TELL = 20;
+const TELL = 50;
 /** How many units are ranked at a place. */
 export const RANKED = 8;
 
@@ -367,15 +367,15 @@ export class Store {
   private choose(layer: string, channel: number): void {
     this.selection = { layer, channel, row: null, column: null };
     if (this.locked) this.selection = { ...this.selection, ...this.neuron() };
-    // Python hears of it after the frame that draws it, once a frame.
-    clearTimeout(this.telling);
-    this.telling = window.setTimeout(() => this.tell(), TELL);
+    // Python hears of it after the frame that draws it: each message costs JupyterLab, which shows that the kernel is busy.
+    if (!this.telling) this.telling = window.setTimeout(() => this.tell(), TELL);
     this.moved();
   }
 
   /** Tells Python of the selection, if it has not heard of it. */
   private tell(): void {
     clearTimeout(this.telling);
+    this.telling = 0;
     this.model.set("_selection", this.selection);
     this.model.save_changes();
   }
