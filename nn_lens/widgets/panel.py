@@ -322,11 +322,12 @@ class Panel(Conversation):
         self._weights = self.session.version
 
     def code(self) -> str:
-        """Python text that makes this panel again, for a network called `net`."""
+        """Python text that makes this panel again, for a network called `net`, beside one called `other`."""
         name = (self._picture or {}).get("name")
         picture = f', picture=net.samples["{name}"]' if name in self._sources else ""
         view = f', view="{self.view}"' if self.view not in ("", "all") else ""
-        return f'nl.{type(self).__name__}(net, unit="{self.unit}"{picture}{view})'
+        beside = "" if self.compared is None else ", compare=other"
+        return f'nl.{type(self).__name__}(net, unit="{self.unit}"{picture}{view}{beside})'
 
     def close(self) -> None:
         """Stops the work and frees the widget; the session ends with its last view."""

@@ -38,6 +38,7 @@ def test_the_selection_and_the_picture_are_shared(pair):
     assert other.picture is lens.picture
     lens.view = "filters"
     assert other.view == "filters"
+    assert lens.code() == 'nl.Lens(net, unit="0:2@1,1", view="filters", compare=other)'
 
 
 def test_each_answers_for_its_own_network(pair):

@@ -330,14 +330,15 @@ export class Store {
     this.toMoment();
   }
 
-  /** Python that makes the present view again, for a network called `net`. */
+  /** Python that makes the present view again, for a network called `net`, beside one called `other`. */
   code(): string {
     const { layer, channel, row, column } = this.selection;
     const unit = `${layer}:${channel}${row === null ? "" : `@${row},${column}`}`;
     const known = this.samples.some(({ name }) => name === this.picture?.name);
     const picture = known ? `, picture=net.samples["${this.picture?.name}"]` : "";
     const view = this.model.get("view") && this.view !== "all" ? `, view="${this.view}"` : "";
-    return `nl.${this.model.get("_kind")}(net, unit="${unit}"${picture}${view})`;
+    const beside = this.model.get("_beside") ? ", compare=other" : "";
+    return `nl.${this.model.get("_kind")}(net, unit="${unit}"${picture}${view}${beside})`;
   }
 
   protected middle(row: number, column: number): { y: number; x: number } {
