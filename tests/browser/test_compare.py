@@ -72,6 +72,20 @@ def test_one_scale_colours_both(panel):
         assert np.abs(panel.pixels(selector).astype(int) - expected).max() <= 6
 
 
+def test_each_may_have_its_own_scale(panel):
+    both(panel, "relu1:9")
+    one = panel.pixels(".picture-card.follower canvas.map")
+    panel.page.locator(".nn-lens .card.activations select").first.select_option("own")
+    panel.page.wait_for_timeout(300)
+    own = panel.pixels(".picture-card.follower canvas.map")
+    assert own.astype(int).sum() > one.astype(int).sum() + 1000, (
+        "the second network's maps are as bright as the first's"
+    )
+    panel.page.locator(".nn-lens .card.activations select").first.select_option("map")
+    panel.page.wait_for_timeout(300)
+    np.testing.assert_array_equal(panel.pixels(".picture-card.follower canvas.map"), one)
+
+
 def test_a_locked_place_is_one(panel):
     panel.page.locator(".nn-lens .picture-card.follower .frame").first.click(position={"x": 100, "y": 60})
     panel.page.wait_for_function("() => document.querySelectorAll('.nn-lens .sees.locked:not([hidden])').length === 4")

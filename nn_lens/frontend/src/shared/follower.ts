@@ -15,6 +15,8 @@ export class Follower extends Store {
     this.layersOf = model.get("_follows");
     this.peer = leader;
     leader.peer = this;
+    // Values of other layers have no scale in common.
+    if (Object.entries(this.layersOf).some(([theirs, own]) => theirs !== own)) leader.setScale({ mode: "own" });
     this.unsubscribe = leader.subscribe(() => this.followLeader());
   }
 

@@ -1,9 +1,12 @@
 /** Levels into pixels. The colour tables come from Python, so that a canvas and a figure agree. */
 import type { Stack } from "./protocol";
 
-/** What the colours of maps run to: each map's own largest value, that of the layer, or one that stays; times a contrast. */
+/**
+ * What the colours of maps run to: each map's own largest value, that of the layer, or one that stays; times a contrast.
+ * Of two networks the larger of both, but for "own", which is for layers whose values have nothing to do with one another.
+ */
 export interface Scale {
-  mode: "map" | "layer" | "fixed";
+  mode: "map" | "layer" | "fixed" | "own";
   fixed: number;
   contrast: number;
 }
@@ -22,7 +25,7 @@ function largest(stack: Stack, unit: number): number {
 export function top(stack: Stack, unit: number, scale: Scale, other?: Stack): number {
   const { mode, fixed, contrast } = scale;
   if (mode === "fixed") return fixed / contrast;
-  const each = [stack, ...(other ? [other] : [])];
+  const each = other && mode !== "own" ? [stack, other] : [stack];
   return Math.max(...each.map((s) => (mode === "layer" ? reach(s) : largest(s, unit)))) / contrast;
 }
 

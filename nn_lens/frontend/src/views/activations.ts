@@ -28,6 +28,7 @@ export class ActivationsView extends View {
       ["map", "colours: each map"],
       ["layer", "colours: whole layer"],
       ["fixed", "colours: stay as now"],
+      ...(store.peer ? [["own", "colours: each network's own"]] : []),
     ])
       this.mode.append(el("option", { value }, text));
     this.mode.addEventListener("change", () => store.setScale({ mode: this.mode.value as Scale["mode"] }));
@@ -69,7 +70,10 @@ export class ActivationsView extends View {
     this.scale.className = `scale ${stack.colour}`;
     this.mode.value = scale.mode;
     const times = scale.contrast === 1 ? "" : ` / ${short(scale.contrast)}`;
-    const most = scale.mode === "map" ? `largest of each map${times}` : short(this.store.top("maps", stack.start) ?? 0);
+    const most =
+      scale.mode === "map" || scale.mode === "own"
+        ? `largest of each map${times}`
+        : short(this.store.top("maps", stack.start) ?? 0);
     this.scale.dataset.low = stack.colour === "diverging" ? `blue −${most}` : "0";
     this.scale.dataset.high = stack.colour === "diverging" ? `orange ${most}` : most;
     this.scale.style.setProperty("--ramp", this.ramp(stack.colour));
