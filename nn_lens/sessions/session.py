@@ -142,21 +142,13 @@ class Session:
             self._past = next((c for c in self.checkpoints if c.step == self._past.step), None)
         return added
 
-    def checkpoint(self, step: int) -> Checkpoint:
-        """The weights that were recorded at a step.
-
-        Raises:
-            LensError: none were recorded there.
-        """
-        return self.checkpoints.at(step)
-
     def show(self, step: int | None) -> None:
         """From now on works with the weights that were recorded at a step; None: with the model as it is.
 
         Raises:
-            LensError: as `checkpoint`.
+            LensError: none were recorded there; names the nearest.
         """
-        self._past = None if step is None else self.checkpoint(step)
+        self._past = None if step is None else self.checkpoints.at(step)
 
     # ---- the model, for the worker's thread ----
 

@@ -13,6 +13,7 @@ class Lens(Panel):
         unit: the Unit, or its text, to begin with.
         picture: any that `nl.activations` takes; default a sample picture.
         dataset: pictures for the evidence, as `nl.dataset_examples` takes them; default the network's own.
+        compare: a second network, model or session, shown beside the first with the same selection.
 
     Raises:
         LensError: the model cannot be run, or has no such unit; the picture is none.

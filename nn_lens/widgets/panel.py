@@ -48,7 +48,8 @@ class Panel(Conversation):
         unit: the Unit, or its text, to begin with.
         picture: any that `nl.activations` takes; default a sample picture.
         dataset: pictures for the evidence, as `nl.dataset_examples` takes them; default the network's own.
-        compare: a second network, model or session, shown beside the first with the same selection and colour scale.
+        compare: a second network, model or session, shown beside the first with the same selection, and where
+            all layers have the same names with one scale of colours.
 
     Raises:
         LensError: a model cannot be run, or has no such unit; the picture is none.

@@ -76,7 +76,7 @@ class StepTrait(_NetworkTrait):
 
     def look_up(self, obj: Any, value: Any) -> int | None:
         """The step, once its checkpoint was found."""
-        return None if value is None else obj.session.checkpoint(value).step
+        return None if value is None else obj.session.checkpoints.at(value).step
 
 
 class PictureTrait(_NetworkTrait):

@@ -754,7 +754,7 @@ export class Store {
     if (content.weights !== undefined && content.weights > this.weights && this.step === null)
       this.toWeights(content.weights);
     const answers = this.kept.get(content.weights ?? open.weights);
-    if (!answers) {
+    if (!answers && open.weights === this.weights) {
       this.useless.set(what, performance.now());
       window.setTimeout(() => this.changed(), AGAIN);
     }
