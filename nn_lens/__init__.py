@@ -13,28 +13,28 @@ _PUBLIC = {
     "LensError": "errors",
     "Unit": "units",
     "Direction": "units",
-    "Network": "engine.network",
-    "IMAGENET": "engine.network",
-    "filters": "engine.filters",
-    "arithmetic": "engine.arithmetic",
-    "building_blocks": "engine.blocks",
-    "correlated": "engine.arithmetic",
-    "activations": "engine.activations",
-    "receptive_field": "engine.receptive_field",
-    "maximize": "engine.maximize",
-    "maximize_steps": "engine.maximize",
-    "restarts": "engine.restarts",
-    "dataset_examples": "engine.examples",
-    "dataset_examples_steps": "engine.examples",
-    "attribute": "engine.attribution",
-    "attribute_all": "engine.attribution",
-    "occlusion_steps": "engine.attribution",
-    "ablate": "engine.ablation",
-    "incoming": "engine.incoming",
-    "embedding": "engine.embedding",
-    "randomized": "engine.randomized",
-    "linear_maximizers": "engine.linear",
-    "sample_unit": "engine.belief",
+    "Network": "engine.network.network",
+    "IMAGENET": "engine.network.network",
+    "filters": "engine.reading.filters",
+    "arithmetic": "engine.reading.arithmetic",
+    "building_blocks": "engine.reading.building_blocks",
+    "correlated": "engine.reading.arithmetic",
+    "activations": "engine.reading.activations",
+    "receptive_field": "engine.network.receptive_field",
+    "maximize": "engine.maximizing.maximize",
+    "maximize_steps": "engine.maximizing.maximize",
+    "restarts": "engine.maximizing.restarts",
+    "dataset_examples": "engine.evidence.examples",
+    "dataset_examples_steps": "engine.evidence.examples",
+    "attribute": "engine.evidence.attribution.attribute",
+    "attribute_all": "engine.evidence.attribution.attribute",
+    "occlusion_steps": "engine.evidence.attribution.attribute",
+    "ablate": "engine.evidence.ablation",
+    "incoming": "engine.reading.incoming",
+    "embedding": "engine.evidence.embedding",
+    "randomized": "engine.network.randomized",
+    "linear_maximizers": "engine.maximizing.linear",
+    "sample_unit": "engine.maximizing.belief",
     "demo": "networks",
     "Session": "sessions.session",
     "Lens": "widgets.lens",
@@ -46,41 +46,41 @@ _PUBLIC = {
     "KernelLab": "widgets.kernel_lab",
 }
 _MODULES = {
-    "objectives": "engine.objectives",
-    "parametrizations": "engine.parametrizations",
-    "transforms": "engine.transforms",
-    "directions": "engine.directions",
-    "trust": "engine.trust",
+    "objectives": "engine.maximizing.objectives",
+    "parametrizations": "engine.maximizing.parametrizations",
+    "transforms": "engine.maximizing.transforms",
+    "directions": "engine.evidence.directions",
+    "trust": "engine.evidence.trust",
 }
 
 if TYPE_CHECKING:
-    from nn_lens.engine import directions as directions
-    from nn_lens.engine import objectives as objectives
-    from nn_lens.engine import parametrizations as parametrizations
-    from nn_lens.engine import transforms as transforms
-    from nn_lens.engine import trust as trust
-    from nn_lens.engine.ablation import ablate as ablate
-    from nn_lens.engine.activations import activations as activations
-    from nn_lens.engine.arithmetic import arithmetic as arithmetic
-    from nn_lens.engine.arithmetic import correlated as correlated
-    from nn_lens.engine.attribution import attribute as attribute
-    from nn_lens.engine.attribution import attribute_all as attribute_all
-    from nn_lens.engine.attribution import occlusion_steps as occlusion_steps
-    from nn_lens.engine.belief import sample_unit as sample_unit
-    from nn_lens.engine.blocks import building_blocks as building_blocks
-    from nn_lens.engine.embedding import embedding as embedding
-    from nn_lens.engine.examples import dataset_examples as dataset_examples
-    from nn_lens.engine.examples import dataset_examples_steps as dataset_examples_steps
-    from nn_lens.engine.filters import filters as filters
-    from nn_lens.engine.incoming import incoming as incoming
-    from nn_lens.engine.linear import linear_maximizers as linear_maximizers
-    from nn_lens.engine.maximize import maximize as maximize
-    from nn_lens.engine.maximize import maximize_steps as maximize_steps
-    from nn_lens.engine.network import IMAGENET as IMAGENET
-    from nn_lens.engine.network import Network as Network
-    from nn_lens.engine.randomized import randomized as randomized
-    from nn_lens.engine.receptive_field import receptive_field as receptive_field
-    from nn_lens.engine.restarts import restarts as restarts
+    from nn_lens.engine.evidence import directions as directions
+    from nn_lens.engine.evidence import trust as trust
+    from nn_lens.engine.evidence.ablation import ablate as ablate
+    from nn_lens.engine.evidence.attribution.attribute import attribute as attribute
+    from nn_lens.engine.evidence.attribution.attribute import attribute_all as attribute_all
+    from nn_lens.engine.evidence.attribution.attribute import occlusion_steps as occlusion_steps
+    from nn_lens.engine.evidence.embedding import embedding as embedding
+    from nn_lens.engine.evidence.examples import dataset_examples as dataset_examples
+    from nn_lens.engine.evidence.examples import dataset_examples_steps as dataset_examples_steps
+    from nn_lens.engine.maximizing import objectives as objectives
+    from nn_lens.engine.maximizing import parametrizations as parametrizations
+    from nn_lens.engine.maximizing import transforms as transforms
+    from nn_lens.engine.maximizing.belief import sample_unit as sample_unit
+    from nn_lens.engine.maximizing.linear import linear_maximizers as linear_maximizers
+    from nn_lens.engine.maximizing.maximize import maximize as maximize
+    from nn_lens.engine.maximizing.maximize import maximize_steps as maximize_steps
+    from nn_lens.engine.maximizing.restarts import restarts as restarts
+    from nn_lens.engine.network.network import IMAGENET as IMAGENET
+    from nn_lens.engine.network.network import Network as Network
+    from nn_lens.engine.network.randomized import randomized as randomized
+    from nn_lens.engine.network.receptive_field import receptive_field as receptive_field
+    from nn_lens.engine.reading.activations import activations as activations
+    from nn_lens.engine.reading.arithmetic import arithmetic as arithmetic
+    from nn_lens.engine.reading.arithmetic import correlated as correlated
+    from nn_lens.engine.reading.building_blocks import building_blocks as building_blocks
+    from nn_lens.engine.reading.filters import filters as filters
+    from nn_lens.engine.reading.incoming import incoming as incoming
     from nn_lens.errors import LensError as LensError
     from nn_lens.networks import demo as demo
     from nn_lens.sessions.session import Session as Session

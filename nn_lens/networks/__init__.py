@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn_lens.engine.network import Network
-from nn_lens.engine.samples import sample_pictures
+from nn_lens.engine.network.network import Network
+from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.errors import LensError, nearest
 
 if TYPE_CHECKING:
-    from nn_lens.engine.belief import BeliefNetwork
+    from nn_lens.engine.maximizing.belief import BeliefNetwork
     from nn_lens.networks.digits import DigitsNetwork
 
 _HERE = Path(__file__).parent

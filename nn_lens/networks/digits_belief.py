@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nn_lens.engine.belief import BeliefNetwork
+from nn_lens.engine.maximizing.belief import BeliefNetwork
 
 _HIDDEN = (144, 100)
 _EPOCHS = 25

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from nn_lens.engine import parametrizations
+from nn_lens.engine.maximizing import parametrizations
 from nn_lens.networks.train_photos20 import read_pictures
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nn_lens.engine.blocks import BuildingBlocks, building_blocks
+from nn_lens.engine.reading.building_blocks import BuildingBlocks, building_blocks
 from nn_lens.sessions.requests import PAGE, Page, page
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nn_lens.engine.network import Network
+from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError, NetworkError
 
 

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from nn_lens.engine import directions, restarts, trust
-from nn_lens.engine.ablation import Ablation, ablate
-from nn_lens.engine.attribution import Attribution, attribute
-from nn_lens.engine.attribution_methods import METHODS
-from nn_lens.engine.datasets import Source, source_of
-from nn_lens.engine.embedding import Embedding, embedding
-from nn_lens.engine.examples import DatasetExamples, dataset_examples_steps
-from nn_lens.engine.incoming import Incoming, incoming
-from nn_lens.engine.trust import Badge
+from nn_lens.engine.evidence import directions, trust
+from nn_lens.engine.evidence.ablation import Ablation, ablate
+from nn_lens.engine.evidence.attribution.attribute import Attribution, attribute
+from nn_lens.engine.evidence.attribution.methods import METHODS
+from nn_lens.engine.evidence.embedding import Embedding, embedding
+from nn_lens.engine.evidence.examples import DatasetExamples, dataset_examples_steps
+from nn_lens.engine.evidence.trust import Badge
+from nn_lens.engine.maximizing import restarts
+from nn_lens.engine.pictures.datasets import Source, source_of
+from nn_lens.engine.reading.incoming import Incoming, incoming
 from nn_lens.errors import LensError
 from nn_lens.sessions.requests import maximized, page
 from nn_lens.sessions.session import Session

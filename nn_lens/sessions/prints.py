@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from nn_lens.engine.ablation import ablate
-from nn_lens.engine.activations import activations
-from nn_lens.engine.arithmetic import arithmetic
-from nn_lens.engine.attribution import attribute_all
-from nn_lens.engine.blocks import building_blocks
-from nn_lens.engine.embedding import embedding
-from nn_lens.engine.filters import filters
-from nn_lens.engine.incoming import incoming
+from nn_lens.engine.evidence.ablation import ablate
+from nn_lens.engine.evidence.attribution.attribute import attribute_all
+from nn_lens.engine.evidence.embedding import embedding
+from nn_lens.engine.reading.activations import activations
+from nn_lens.engine.reading.arithmetic import arithmetic
+from nn_lens.engine.reading.building_blocks import building_blocks
+from nn_lens.engine.reading.filters import filters
+from nn_lens.engine.reading.incoming import incoming
 from nn_lens.errors import LensError
 from nn_lens.sessions import evidence
 from nn_lens.sessions.requests import maximized, page_of

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from nn_lens.engine import images
-from nn_lens.engine.activations import several_activations
-from nn_lens.engine.arithmetic import Arithmetic, arithmetic
-from nn_lens.engine.filters import filters
-from nn_lens.engine.maximize import Maximized, Run
-from nn_lens.engine.network import Network
-from nn_lens.engine.receptive_field import ReceptiveField
+from nn_lens.engine.maximizing.maximize import Maximized, Run
+from nn_lens.engine.network.network import Network
+from nn_lens.engine.network.receptive_field import ReceptiveField
+from nn_lens.engine.pictures import images
+from nn_lens.engine.reading.activations import several_activations
+from nn_lens.engine.reading.arithmetic import Arithmetic, arithmetic
+from nn_lens.engine.reading.filters import filters
 from nn_lens.sessions.session import Session
 from nn_lens.units import Direction, Unit
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from nn_lens.engine.network import Network
+from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError
 from nn_lens.sessions import cpu
 from nn_lens.sessions.cache import Cache, default_folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nn_lens.engine.network import Network
+from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError
 from nn_lens.units import Unit
 

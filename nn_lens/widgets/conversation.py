@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import anywidget
 
-from nn_lens.engine.datasets import source_of
-from nn_lens.engine.pictures import open_image
+from nn_lens.engine.pictures.datasets import source_of
+from nn_lens.engine.pictures.picture import open_image
 from nn_lens.errors import LensError
 from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session

@@ -8,12 +8,12 @@ import anywidget
 import numpy as np
 import traitlets
 
-from nn_lens.engine import images
-from nn_lens.engine.arithmetic import correlated
-from nn_lens.engine.filters import filters
-from nn_lens.engine.network import as_network
-from nn_lens.engine.pictures import as_image
-from nn_lens.engine.samples import sample_pictures
+from nn_lens.engine.network.network import as_network
+from nn_lens.engine.pictures import images
+from nn_lens.engine.pictures.picture import as_image
+from nn_lens.engine.pictures.samples import sample_pictures
+from nn_lens.engine.reading.arithmetic import correlated
+from nn_lens.engine.reading.filters import filters
 from nn_lens.errors import LensError
 from nn_lens.widgets import cells
 from nn_lens.widgets.bundle import bundle

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from nn_lens.engine import images
-from nn_lens.engine.ablation import Ablation
-from nn_lens.engine.arithmetic import Arithmetic
-from nn_lens.engine.attribution import Attribution
-from nn_lens.engine.embedding import Embedding
-from nn_lens.engine.filters import filter_shape
-from nn_lens.engine.incoming import Incoming
-from nn_lens.engine.network import Network
-from nn_lens.engine.pictures import display_picture
-from nn_lens.engine.receptive_field import ReceptiveField
-from nn_lens.engine.trust import Badge
+from nn_lens.engine.evidence.ablation import Ablation
+from nn_lens.engine.evidence.attribution.attribute import Attribution
+from nn_lens.engine.evidence.embedding import Embedding
+from nn_lens.engine.evidence.trust import Badge
+from nn_lens.engine.network.network import Network
+from nn_lens.engine.network.receptive_field import ReceptiveField
+from nn_lens.engine.pictures import images
+from nn_lens.engine.pictures.picture import display_picture
+from nn_lens.engine.reading.arithmetic import Arithmetic
+from nn_lens.engine.reading.filters import filter_shape
+from nn_lens.engine.reading.incoming import Incoming
 from nn_lens.errors import LensError
 from nn_lens.sessions.blocks import DRAWN, Blocks
 from nn_lens.sessions.evidence import Beside, Spectrum

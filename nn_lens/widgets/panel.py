@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 import traitlets
 
-from nn_lens.engine import images
-from nn_lens.engine.pictures import display_picture
-from nn_lens.engine.samples import sample_pictures
+from nn_lens.engine.pictures import images
+from nn_lens.engine.pictures.picture import display_picture
+from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.errors import LensError
 from nn_lens.sessions import prints
 from nn_lens.sessions.checkpoints import as_step

@@ -6,8 +6,8 @@ from typing import Any
 
 import traitlets
 
-from nn_lens.engine.network import Network
-from nn_lens.engine.pictures import as_image
+from nn_lens.engine.network.network import Network
+from nn_lens.engine.pictures.picture import as_image
 from nn_lens.errors import LensError
 from nn_lens.units import Unit
 

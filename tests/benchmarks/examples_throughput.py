@@ -27,9 +27,9 @@ sys.path[:0] = [str(HERE.parent)]
 from models import squeezenet  # noqa: E402
 
 import nn_lens as nl  # noqa: E402
-from nn_lens.engine import capture  # noqa: E402
-from nn_lens.engine.datasets import source_of  # noqa: E402
-from nn_lens.engine.examples import _batch_size  # noqa: E402
+from nn_lens.engine.evidence.examples import _batch_size  # noqa: E402
+from nn_lens.engine.network import capture  # noqa: E402
+from nn_lens.engine.pictures.datasets import source_of  # noqa: E402
 
 LAYERS = ["features.9", "features.10", "features.11", "features.12", "classifier.1"]
 ROUNDS = 5

@@ -42,7 +42,7 @@ from models import material_network, squeezenet  # noqa: E402
 from quality import picture_quality  # noqa: E402
 
 import nn_lens as nl  # noqa: E402
-from nn_lens.engine.maximize import Run  # noqa: E402
+from nn_lens.engine.maximizing.maximize import Run  # noqa: E402
 
 SEED = 2026
 UNITS, PAGE = 4, 8
@@ -90,7 +90,7 @@ class Yardstick:
         field, side = net[layer].receptive_field, min(net.input_shape[1:])
         self.window = min(max(field.size), side)
         self.canvas = min(self.window + 16, side)
-        from nn_lens.engine.goals import wanted
+        from nn_lens.engine.maximizing.plan import wanted
 
         self.place = wanted(net, nl.Unit(layer, 0), (self.canvas, self.canvas)).centres[layer]
 
@@ -204,7 +204,7 @@ def bare_step(net: nl.Network, layer: str, channels: list[int], canvas: int, cou
         with net.evaluation(), torch.enable_grad():
             leaf = net.normalized(x).requires_grad_()
             start = time.perf_counter()
-            from nn_lens.engine import capture
+            from nn_lens.engine.network import capture
 
             maps = net[layer].layout.maps(capture.outputs(net.model, leaf, [layer])[layer])
             torch.autograd.grad(maps[n, channels, place[0], place[1]].sum(), leaf)

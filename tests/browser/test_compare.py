@@ -10,7 +10,7 @@ import torch
 
 import nn_lens as nl
 from browser.panel import Panel
-from nn_lens.engine import images
+from nn_lens.engine.pictures import images
 
 CELL = """import copy, torch, nn_lens as nl
 net = nl.demo()

@@ -7,7 +7,7 @@ import pytest
 
 import nn_lens as nl
 from browser.panel import Panel
-from nn_lens.engine import images
+from nn_lens.engine.pictures import images
 
 
 class Page:

@@ -7,7 +7,7 @@ import pytest
 
 import nn_lens as nl
 from browser.panel import Panel
-from nn_lens.engine import images
+from nn_lens.engine.pictures import images
 
 CELL = 'import nn_lens as nl\n\nnet = nl.demo()\nlens = nl.Lens(net, unit="relu3:12", picture=net.samples["cat"])\nlens'
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import nn_lens as nl
 from browser.panel import Panel
-from nn_lens.engine import images
+from nn_lens.engine.pictures import images
 
 
 def jpeg(seed: int = 5, size: tuple[int, int] = (320, 240)) -> bytes:

@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import nn_lens as nl
-from nn_lens.engine import capture
-from nn_lens.engine.ablation import ablate
+from nn_lens.engine.evidence.ablation import ablate
+from nn_lens.engine.network import capture
 
 
 def pictures(n: int = 5, shape: tuple[int, ...] = (3, 20, 28), seed: int = 0) -> torch.Tensor:

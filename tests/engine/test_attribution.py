@@ -16,7 +16,7 @@ from reference import attributing
 from torch import nn
 
 import nn_lens as nl
-from nn_lens.engine.attribution import attribute, attribute_all, occlusion_steps
+from nn_lens.engine.evidence.attribution.attribute import attribute, attribute_all, occlusion_steps
 
 METHODS = (
     "saliency",
@@ -646,9 +646,7 @@ def test_a_shared_layer_has_no_one_map():
 
 
 def test_captum_loads_when_it_is_first_used():
-    code = (
-        "import sys, nn_lens.engine.attribution as a; assert not {'captum', 'scipy', 'matplotlib'} & set(sys.modules)"
-    )
+    code = "import sys, nn_lens.engine.evidence.attribution.attribute as a; assert not {'captum', 'scipy', 'matplotlib'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

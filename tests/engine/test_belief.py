@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nn_lens as nl
-from nn_lens.engine.belief import BeliefNetwork
+from nn_lens.engine.maximizing.belief import BeliefNetwork
 
 
 def test_a_planted_machine_imagines_its_template():

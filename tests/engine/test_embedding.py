@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import nn_lens as nl
-from nn_lens.engine.embedding import embedding
+from nn_lens.engine.evidence.embedding import embedding
 
 
 def pictures(n: int = 23, shape: tuple[int, ...] = (3, 20, 28), seed: int = 0) -> torch.Tensor:

@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import nn_lens as nl
-from nn_lens.engine.datasets import source_of
-from nn_lens.engine.extremes import Extremes
+from nn_lens.engine.evidence.extremes import Extremes
+from nn_lens.engine.pictures.datasets import source_of
 
 
 def pictures(n: int = 23, shape: tuple[int, ...] = (3, 20, 28), seed: int = 0) -> torch.Tensor:
@@ -168,7 +168,7 @@ def test_pictures_that_cannot_be_read_are_said():
 def test_a_pass_goes_on_where_it_stopped(tmp_path):
     net, x, file = small(), pictures(200, (3, 20, 28)), tmp_path / "pass.npz"
     net_size = 16
-    import nn_lens.engine.examples as module
+    import nn_lens.engine.evidence.examples as module
 
     whole = nl.dataset_examples(net, "3", x, progress=False)
     original, module._batch_size = module._batch_size, lambda _net: net_size

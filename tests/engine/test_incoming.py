@@ -15,7 +15,7 @@ from reference.ablating import weights_by_autograd
 from torch import nn
 
 import nn_lens as nl
-from nn_lens.engine.incoming import incoming
+from nn_lens.engine.reading.incoming import incoming
 
 
 def everything(found) -> dict[str, float]:

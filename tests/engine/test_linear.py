@@ -7,6 +7,7 @@ from models import same, small, squeezenet, state, torchvision_network
 from torch import nn
 
 import nn_lens as nl
+from nn_lens.engine.maximizing.plan import wanted
 
 
 @pytest.mark.parametrize("layer", ["conv1", "relu1"])
@@ -26,7 +27,7 @@ def test_first_layer_units_are_exact(demo, layer):
     seen = weights != 0
     np.testing.assert_array_equal(box.images[0][seen], (weights[seen] > 0).astype(np.float32))
     g = np.random.default_rng(0)
-    row, column = nl.engine.goals.wanted(demo, unit, None).centres[layer]
+    row, column = wanted(demo, unit, None).centres[layer]
 
     def answer(picture: np.ndarray) -> float:
         with torch.no_grad(), demo.evaluation():
@@ -98,7 +99,7 @@ def test_maximizing_starts_where_the_answer_is_exact(demo):
 
 
 def test_which_layers_come_first(demo):
-    from nn_lens.engine.linear import in_first_layer
+    from nn_lens.engine.maximizing.linear import in_first_layer
 
     first = [x.name for x in demo.layers if in_first_layer(demo, x.name)]
     assert first == ["conv1", "norm1", "relu1"]

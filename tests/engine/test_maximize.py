@@ -324,7 +324,7 @@ class Shy(nn.Module):
 def test_a_unit_that_a_real_picture_turns_on_is_never_dead(demo):
     shape = (3, 40, 40)
     real = demo.samples["coffee"]
-    from nn_lens.engine.pictures import read_picture
+    from nn_lens.engine.pictures.picture import read_picture
 
     net = nl.Network(Shy(read_picture(real, shape)), shape, False)
     net.samples.update(demo.samples)
@@ -337,7 +337,7 @@ def test_a_unit_that_a_real_picture_turns_on_is_never_dead(demo):
 
 
 def test_a_page_splits_to_keep_to_its_memory(demo, monkeypatch):
-    from nn_lens.engine import maximize as module
+    from nn_lens.engine.maximizing import maximize as module
 
     units = [f"relu3:{c}" for c in range(6)]
     whole = module.Run(demo, units)
@@ -353,7 +353,7 @@ def test_a_page_splits_to_keep_to_its_memory(demo, monkeypatch):
 
 def test_memory_is_counted(demo):
     """What a picture is said to keep for its backward pass is what the tensors of its graph hold."""
-    from nn_lens.engine import maximize as module
+    from nn_lens.engine.maximizing import maximize as module
 
     run = module.Run(demo, "relu2:0")
     net = demo

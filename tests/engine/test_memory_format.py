@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import nn_lens as nl
-from nn_lens.engine import memory_format
+from nn_lens.engine.network import memory_format
 
 
 class Viewing(nn.Module):

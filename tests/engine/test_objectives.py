@@ -9,7 +9,7 @@ from models import small, state
 from reference import maximizing as slow
 
 import nn_lens as nl
-from nn_lens.engine.objectives import Answers, gram_similarity
+from nn_lens.engine.maximizing.objectives import Answers, gram_similarity
 
 o = nl.objectives
 

@@ -7,7 +7,7 @@ from models import small
 from reference import maximizing as slow
 
 import nn_lens as nl
-from nn_lens.engine import parametrizations as p
+from nn_lens.engine.maximizing import parametrizations as p
 
 
 def generators(n: int) -> list[torch.Generator]:

@@ -5,7 +5,7 @@ import pytest
 from torch import nn
 
 import nn_lens as nl
-from nn_lens.engine.restarts import agreement
+from nn_lens.engine.maximizing.restarts import agreement
 
 
 def test_agreement_of_equal_opposite_and_unrelated_rows():

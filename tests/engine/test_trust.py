@@ -24,7 +24,7 @@ def maximized(net: nl.Network, unit: str, images: np.ndarray) -> object:
 
 
 def made_place(net: nl.Network, unit: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    from nn_lens.engine.goals import central_neurons
+    from nn_lens.engine.maximizing.plan import central_neurons
 
     layer = nl.Unit.parse(unit).layer
     return central_neurons(net, [layer], shape)[layer]

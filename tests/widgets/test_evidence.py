@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 import nn_lens as nl
-from nn_lens.engine import images
+from nn_lens.engine.pictures import images
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
 COARSE = torch.rand(37, 3, 4, 5, generator=torch.Generator().manual_seed(0))  # a JPEG keeps smooth pictures as they are

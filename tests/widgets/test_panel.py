@@ -18,7 +18,7 @@ from models import Failing, small
 from PIL import Image
 
 import nn_lens as nl
-from nn_lens.engine import images
+from nn_lens.engine.pictures import images
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
 

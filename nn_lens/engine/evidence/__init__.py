@@ -1,0 +1,1 @@
+"""Why to believe it: dataset examples, trust, attribution, ablation, embedding, directions."""

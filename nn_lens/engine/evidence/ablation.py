@@ -1,0 +1,382 @@
+"""Ablation: how the class scores change when units are switched off, beside switching off random other units.
+
+References: Morcos, Barrett, Rabinowitz and Botvinick, 2018, "On the importance of single directions for
+generalization"; Zhou, Sun, Bau and Torralba, 2018, "Revisiting the importance of individual units in CNNs", section 4,
+who look at the accuracy class by class.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from nn_lens.engine.network import capture
+from nn_lens.engine.network.layouts import Layout
+from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.pictures.datasets import Batch, Source, source_of
+from nn_lens.engine.pictures.results import Result
+from nn_lens.errors import LensError
+from nn_lens.units import Unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_NUMBERS = 1 << 24  # of the largest layer that a batch may hold: 64 MiB in float32
+_SHOWN = 10
+_AXES = {"channels_last": 3, "tokens": 2}  # where the channels are, if not at 1
+
+
+@dataclass(frozen=True)
+class Control:
+    """What the same change of as many random other units of the same layers does.
+
+    `units`: the units of each draw. `delta` (N,classes) float32: change of the scores, mean over the draws.
+    `mean_deltas` (draws,classes): of each draw, mean over the pictures. `accuracy_change`: mean over the draws, and
+    `accuracy_changes` (draws,) of each; both None without targets.
+    """
+
+    units: tuple[tuple[Unit, ...], ...]
+    delta: np.ndarray
+    mean_deltas: np.ndarray
+    accuracy_change: float | None
+    accuracy_changes: np.ndarray | None
+
+
+@dataclass(frozen=True, repr=False)
+class Ablation(Result):
+    """Class scores with and without a change of some units.
+
+    `before`, `after` (N,classes) float32: the network's raw answers; `delta` is after less before. `targets` (N,): the
+    right classes, None if unknown. `control`: the same of random other units; None where the layers have too few, or
+    where none was asked for. `labels`: what the classes are called, None if they have no names. `skipped` says of each
+    picture that could not be read why.
+    """
+
+    units: tuple[Unit, ...]
+    scale: float
+    before: np.ndarray
+    after: np.ndarray
+    targets: np.ndarray | None
+    control: Control | None
+    labels: tuple[str, ...] | None
+    skipped: tuple[str, ...] = ()
+    _no_control: str = ""
+
+    @property
+    def delta(self) -> np.ndarray:
+        """(N,classes) change of the scores, after less before."""
+        return np.asarray(self.after - self.before)
+
+    @property
+    def accuracy_change(self) -> float | None:
+        """Share of pictures whose highest score is right, after less before, in [-1,1]; None without targets."""
+        if self.targets is None:
+            return None
+        return float(_right(self.after, self.targets).mean() - _right(self.before, self.targets).mean())
+
+    @property
+    def per_class(self) -> dict[int, float] | None:
+        """{class: accuracy change over its own pictures} of the classes that occur; None without targets."""
+        if self.targets is None:
+            return None
+        gained = _right(self.after, self.targets).astype(float) - _right(self.before, self.targets)
+        return {int(c): float(gained[self.targets == c].mean()) for c in np.unique(self.targets)}
+
+    @property
+    def alt_text(self) -> str:
+        """What the figure shows."""
+        mean = self.delta.mean(0)
+        most = int(_by_size(mean)[0])
+        text = f"{self._said()} moves the mean score of {self._name(most)} most, by {mean[most]:+.3g}"
+        if self.control is not None:
+            text += f" (random other units: {self.control.delta.mean(0)[most]:+.3g})"
+        text += f", over {len(self.before)} picture{'s' * (len(self.before) > 1)}"
+        if self.accuracy_change is not None:
+            text += f"; {self._accuracy()}"
+        if self.control is None:
+            text += f"; no control: {self._no_control}"
+        return text + (f"; {len(self.skipped)} could not be read" if self.skipped else "")
+
+    def figure(self) -> Figure:
+        """Bars of the largest changes of mean scores, beside those of the control with the range of its draws."""
+        from matplotlib.figure import Figure
+
+        mean = self.delta.mean(0)
+        shown = _by_size(mean)[:_SHOWN][::-1]
+        y = np.arange(len(shown))
+        figure = Figure(figsize=(6, 1.3 + 0.36 * len(shown)), layout="constrained")
+        axes = figure.add_subplot()
+        if self.control is None:
+            axes.barh(y, mean[shown], 0.7, color="#d66a10", label=self._said())
+        else:
+            draws = self.control.mean_deltas[:, shown]
+            middle = draws.mean(0)
+            span = np.stack([middle - draws.min(0), draws.max(0) - middle]).clip(0)
+            axes.barh(y + 0.2, mean[shown], 0.38, color="#d66a10", label=self._said())
+            axes.barh(
+                y - 0.2, middle, 0.38, xerr=span, color="0.65", ecolor="0.35", capsize=2,
+                label=f"random other units, {len(draws)} draws",
+            )  # fmt: skip
+        axes.axvline(0, color="0.3", linewidth=0.8)
+        axes.set_yticks(y, [_short(self._name(int(c))) for c in shown])
+        axes.set_xlabel(f"change of the score, mean of {len(self.before)} picture{'s' * (len(self.before) > 1)}")
+        axes.set_title(self._accuracy(), fontsize=9)
+        figure.legend(fontsize=7, loc="outside lower center", ncols=2)
+        return figure
+
+    def _name(self, index: int) -> str:
+        return self.labels[index] if self.labels else f"class {index}"
+
+    def _accuracy(self) -> str:
+        if self.accuracy_change is None:
+            return ""
+        control = None if self.control is None else self.control.accuracy_change
+        return f"accuracy {self.accuracy_change:+.1%}" + (
+            "" if control is None else f" (random other units: {control:+.1%})"
+        )
+
+    def _said(self) -> str:
+        names = ", ".join(str(u) for u in self.units[:3]) + (f" and {len(self.units) - 3} more" * (len(self.units) > 3))
+        return f"switching off {names}" if self.scale == 0 else f"{names} times {self.scale:g}"
+
+
+def ablate(
+    net: Network,
+    pictures: Any,
+    units: Any,
+    scale: float = 0.0,
+    targets: Any = None,
+    *,
+    seed: int = 0,
+    controls: int = 5,
+    on_progress: Callable[[int, int | None], None] | None = None,
+) -> Ablation:
+    """The network's class scores on pictures with the outputs of some units multiplied by `scale`, and as they are.
+
+    No parameter is touched: what the layers answer is replaced on its way. A channel is multiplied at all places, in
+    tokens that have no place too; a unit with a place at that place only; a module that is called more than once at
+    its first call.
+
+    Args:
+        net: the network.
+        pictures: one picture, or as for `nl.dataset_examples`.
+        units: a unit or its text, or a list of such, also of several layers; each counts once.
+        scale: 0 switches off, 1 changes nothing, 2 doubles.
+        targets: the right class of each picture, an index or label; None: the dataset's own, if it has any.
+        seed: of the random other units.
+        controls: how often random other units are drawn; each costs another pass over the pictures.
+        on_progress: called after each batch with how many pictures are done, and of how many (None: unknown).
+
+    Raises:
+        LensError: a scale that is not finite, targets that do not fit, or no units. UnknownUnit, UnknownLayer: units
+        that the network does not have. NetworkError: the model fails, or does not answer with one score per class.
+    """
+    net = as_network(net)
+    wanted = _units(net, units)
+    scale = _finite(scale)
+    if not isinstance(controls, int) or isinstance(controls, bool) or controls < 0:
+        raise LensError(f"controls is a whole number of random draws, 0 for none, got {controls!r}.")
+    source = source_of(net, pictures)
+    given = _given_targets(net, source, targets)
+    draws, no_control = _draws(net, wanted, controls, seed)
+    sums = _Sums(net, [wanted, *draws], scale)
+    for batch in source.batches(_batch_size(net)):
+        sums.add(batch, None if given is None else [given[i] for i in batch.indices])
+        if on_progress is not None:
+            on_progress(batch.read, source.total)
+    before, after, classes = np.concatenate(sums.before), np.concatenate(sums.after), sums.targets()
+    control = sums.control(draws) if draws else None
+    skipped = tuple(source.skipped)
+    return Ablation(wanted, scale, before, after, classes, control, net.labels, skipped, no_control)
+
+
+class _Sums:
+    """What the batches add up to, for the units that were asked for and for each draw of others."""
+
+    def __init__(self, net: Network, sets: list[tuple[Unit, ...]], scale: float) -> None:
+        self.net = net
+        self.changes = [_changes(net, units, scale) for units in sets]
+        self.before: list[np.ndarray] = []
+        self.after: list[np.ndarray] = []
+        self.known: list[list[int] | None] = []
+        self._delta: list[np.ndarray] = []
+        self._moved = np.zeros((len(sets) - 1, 1))  # (draws,classes) sums of the changes
+        self._right = np.zeros(len(sets) - 1)  # (draws,) how many pictures are answered rightly
+
+    def add(self, batch: Batch, targets: list[int] | None) -> None:
+        """The pictures of a batch; targets: None for the batch's own."""
+        known = batch.targets if targets is None else targets
+        self.known.append(known)
+        # The same hooks as for the others, that change nothing: a model may choose its way by whether there are any.
+        before = _scores(self.net, batch.pictures, dict.fromkeys(self.changes[0], lambda output: output))
+        if known is not None and (min(known) < 0 or max(known) >= before.shape[1]):
+            raise _outside(next(t for t in known if not 0 <= t < before.shape[1]), before.shape[1])
+        first, *others = (_scores(self.net, batch.pictures, changes) for changes in self.changes)
+        self.before.append(before)
+        self.after.append(first)
+        if others:
+            self._delta.append(np.asarray(np.mean([other - before for other in others], 0), np.float32))
+            self._moved = self._moved + [(other - before).sum(0, dtype=np.float64) for other in others]
+            if known is not None:
+                self._right += [_right(other, np.array(known)).sum() for other in others]
+
+    def targets(self) -> np.ndarray | None:
+        """(N,) right classes, None unless all are known."""
+        known = [t for part in self.known if part is not None for t in part]
+        return np.array(known) if known and len(known) == sum(map(len, self.before)) else None
+
+    def control(self, draws: list[tuple[Unit, ...]]) -> Control:
+        """What the draws of other units come to."""
+        delta = np.concatenate(self._delta)
+        means = (self._moved / len(delta)).astype(np.float32)
+        targets = self.targets()
+        if targets is None:
+            return Control(tuple(draws), delta, means, None, None)
+        changes = (self._right - _right(np.concatenate(self.before), targets).sum()) / len(delta)
+        return Control(tuple(draws), delta, means, float(changes.mean()), changes)
+
+
+# ---- the change ----
+
+
+def _scores(net: Network, x: torch.Tensor, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]) -> np.ndarray:
+    """(N,classes) float32 raw answers, with the outputs of some layers changed."""
+    with net.evaluation(), torch.no_grad(), capture.changed(net.model, changes) as done:
+        answer = net.outputs(x, [""])[""]
+    missing = [name for name in changes if name not in done]
+    if missing:
+        raise LensError(f"Layer {missing[0]!r} was not called in this forward pass, so its units cannot be changed.")
+    return np.asarray(answer[:, :, 0, 0].float().cpu().numpy()).copy()
+
+
+def _changes(net: Network, units: Iterable[Unit], scale: float) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """Of each layer, what makes of its output another one with its units multiplied."""
+    by_layer: dict[str, list[Unit]] = {}
+    for unit in units:
+        by_layer.setdefault(unit.layer, []).append(unit)
+    return {
+        name: partial(_scaled, layout=net[name].layout, units=of_layer, scale=scale)
+        for name, of_layer in by_layer.items()
+    }
+
+
+def _scaled(output: torch.Tensor, layout: Layout, units: list[Unit], scale: float) -> torch.Tensor:
+    """A copy of a layer's output with some units multiplied, each once."""
+    new = output.clone()
+    channels = sorted({u.channel for u in units if u.place is None})
+    index: Any = torch.tensor(channels, dtype=torch.long, device=new.device)
+    at = _AXES.get(layout.kind, 1)
+    if channels:
+        new.index_copy_(at, index, _times(new.index_select(at, index), scale))
+    maps = layout.maps(new)  # a view: what is written on it is written on `new`
+    for unit in units:
+        if unit.place is not None and unit.channel not in channels:
+            maps[:, unit.channel, unit.row, unit.column] = _times(maps[:, unit.channel, unit.row, unit.column], scale)
+    return new
+
+
+def _times(x: torch.Tensor, scale: float) -> torch.Tensor:
+    # Not x * 0, which is NaN where x is infinite.
+    return torch.zeros_like(x) if scale == 0 else x * scale
+
+
+def _draws(net: Network, units: tuple[Unit, ...], controls: int, seed: int) -> tuple[list[tuple[Unit, ...]], str]:
+    """Random other units of the same layers, at the same places if they have one; or none, and why."""
+    if controls == 0:
+        return [], "none was asked for"
+    taken: dict[str, list[int]] = {}
+    for unit in units:
+        taken.setdefault(unit.layer, [])
+        if unit.channel not in taken[unit.layer]:
+            taken[unit.layer].append(unit.channel)
+    others = {name: np.setdiff1d(np.arange(net[name].layout.channels), own) for name, own in taken.items()}
+    for name, own in taken.items():
+        if len(others[name]) < len(own):
+            return [], f"layer {name} has {len(others[name])} other units, too few for as many as {len(own)}"
+    random = np.random.default_rng(seed)
+    draws = []
+    for _ in range(controls):
+        drawn = {name: random.permutation(others[name])[: len(own)] for name, own in taken.items()}
+        stand_in = {(name, c): int(o) for name, own in taken.items() for c, o in zip(own, drawn[name], strict=True)}
+        draws.append(tuple(Unit(u.layer, stand_in[u.layer, u.channel], u.row, u.column) for u in units))
+    return draws, ""
+
+
+# ---- what was asked ----
+
+
+def _units(net: Network, units: Any) -> tuple[Unit, ...]:
+    several = [units] if isinstance(units, (str, Unit)) or not isinstance(units, Iterable) else list(units)
+    if not several:
+        raise LensError('There is nothing to change: units is empty; pass a unit like "features.3:12", or a list.')
+    return tuple(dict.fromkeys(net.unit(u) for u in several))
+
+
+def _finite(scale: Any) -> float:
+    try:
+        value = float(scale)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise LensError(f"scale is a finite number: 0 switches off, 1 changes nothing, 2 doubles; got {scale!r}.")
+    return value
+
+
+def _given_targets(net: Network, source: Source, targets: Any) -> list[int] | None:
+    if targets is None:
+        return None
+    if isinstance(targets, str) or not isinstance(targets, Iterable) or getattr(targets, "ndim", 1) == 0:
+        targets = [targets]
+    found = [_class(net, t) for t in targets]
+    # A loader may leave out and repeat: its targets go by the dataset's own numbers.
+    count = source.total if source.loader is None or source.one_by_one else len(source.items)
+    if count is None:
+        raise LensError("targets go with a source of known length; let this dataset yield (picture, target) pairs.")
+    if len(found) != count:
+        raise LensError(f"targets has {len(found)} entries for {count} pictures; pass one class per picture.")
+    return found
+
+
+def _class(net: Network, target: Any) -> int:
+    if isinstance(target, str):
+        if not net.labels or target not in net.labels:
+            raise LensError(f"There is no class {target!r}; pass its index, or one of `network.labels`.")
+        return net.labels.index(target)
+    try:
+        index = operator.index(target.item() if hasattr(target, "item") else target)
+    except (TypeError, ValueError, RuntimeError):
+        raise LensError(f"A target is a class index or a label, got {target!r}.") from None
+    classes = net.output_shape[1] if net.output_shape and len(net.output_shape) == 2 else index + 1
+    if not 0 <= index < classes:
+        raise _outside(index, classes)
+    return index
+
+
+def _outside(target: int, classes: int) -> LensError:
+    return LensError(f"Target {target} is outside the network's classes, which are 0 to {classes - 1}.")
+
+
+def _batch_size(net: Network) -> int:
+    """As many pictures as keep the largest layer modest."""
+    largest = max((math.prod(layer.output_shape) for layer in net.layers), default=1)
+    return max(1, min(64, _NUMBERS // max(1, largest)))
+
+
+def _right(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return np.asarray(scores.argmax(1) == targets)
+
+
+def _by_size(changes: np.ndarray) -> np.ndarray:
+    """Classes by the size of their change, the largest first."""
+    return np.argsort(-np.abs(changes), kind="stable")
+
+
+def _short(text: str, most: int = 24) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

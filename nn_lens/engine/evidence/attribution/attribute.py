@@ -1,0 +1,291 @@
+"""Attribution: the evidence in a picture for a class or a unit, by Captum's methods.
+
+A map of evidence convinces whether or not it depends on what the network learned, so each can be put beside the same
+map of a network whose weights are shuffled. Reference: Adebayo et al., 2018, "Sanity checks for saliency maps".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nn_lens.engine.evidence.attribution.methods import METHODS, Evidence, check_options, evidence
+from nn_lens.engine.evidence.attribution.occlusion import baseline_of, growing, windows
+from nn_lens.engine.evidence.attribution.targets import Question, question
+from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.network.randomized import randomized
+from nn_lens.engine.pictures.images import DIVERGING, colour_table, rgb, signed_levels
+from nn_lens.engine.pictures.results import Result
+from nn_lens.errors import LensError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SHOWN = 99.5  # percent of a map's magnitudes that the colours tell apart; a few pixels often tower above all others
+
+
+@dataclass(frozen=True, repr=False)
+class Attribution(Result):
+    """The evidence in one picture for one target.
+
+    `map` (H,W) float32, signed, at input size: for the target where positive; (F,) of vectors. `channels` as the
+    method gives them: (C,H,W), of Grad-CAM (1,h,w) on the grid of its `layer`, of vectors (F,).
+    `target` says what the evidence is for, and `answer` what the network answers there.
+    `completeness_error`, of integrated gradients, else None: how far the sum of the evidence is from the answer less
+    the answer to the baseline, as a part of that. `control` (H,W): the map of the same network with its weights
+    shuffled, and `similarity_to_control`, -1 to 1, the rank correlation of the magnitudes: evidence that does not
+    depend on what was learned is near 1. Both None unless asked for. `progress` 0 to 1, below 1 while it grows.
+    """
+
+    method: str
+    target: str
+    picture: np.ndarray
+    map: np.ndarray
+    channels: np.ndarray
+    answer: float
+    layer: str | None = None
+    completeness_error: float | None = None
+    control: np.ndarray | None = None
+    similarity_to_control: float | None = None
+    progress: float = 1.0
+
+    @property
+    def strongest(self) -> tuple[int, ...]:
+        """(row, column) of the largest magnitude; (number,) of vectors."""
+        return tuple(int(i) for i in np.unravel_index(int(np.abs(self.map).argmax()), self.map.shape))
+
+    @property
+    def alt_text(self) -> str:
+        """What the figure shows."""
+        at = f" at layer {self.layer}" if self.layer else ""
+        text = f"Evidence for {self.target} by {_words(self.method)}{at}"
+        if self.progress < 1:
+            text += f", {self.progress:.0%} done"
+        value = float(self.map[self.strongest])
+        names = ("row", "column") if self.map.ndim == 2 else ("number",)
+        place = ", ".join(f"{name} {i}" for name, i in zip(names, self.strongest, strict=True))
+        text += f", strongest {'for' if value > 0 else 'against'} it at {place}" if value else ", none anywhere"
+        if self.completeness_error is not None:
+            text += f"; completeness error {self.completeness_error:.2%}"
+        if self.similarity_to_control is not None:
+            text += f"; similarity to the shuffled network {self.similarity_to_control:.2f}"
+        return text
+
+    def figure(self) -> Figure:
+        """Picture, map and control side by side; evidence for the target is orange, against it blue, none white."""
+        from matplotlib.figure import Figure
+
+        panels = [(self.map, _titled(self))]
+        if self.control is not None:
+            panels.append((self.control, f"weights shuffled\nsimilarity {self.similarity_to_control:.2f}"))
+        n = len(panels) + 1
+        figure = Figure(figsize=(2.6 * n, 2.6 * _aspect(self.map) + 0.5))
+        _draw_picture(figure.add_subplot(1, n, 1), self)
+        for i, (map_, title) in enumerate(panels):
+            _draw_map(figure.add_subplot(1, n, 2 + i), map_, title)
+        figure.tight_layout()
+        return figure
+
+
+@dataclass(frozen=True, repr=False)
+class Attributions(Result):
+    """All methods on one question: `attributions` by method, and for those that cannot be right here, `reasons`."""
+
+    attributions: dict[str, Attribution]
+    reasons: dict[str, str]
+
+    def __getitem__(self, method: str) -> Attribution:
+        """What a method found.
+
+        Raises:
+            LensError: it cannot be right on this network, or there is no such method; says why.
+        """
+        if method in self.reasons:
+            raise LensError(self.reasons[method])
+        if method not in self.attributions:
+            check_options(method, {})
+        return self.attributions[method]
+
+    @property
+    def alt_text(self) -> str:
+        """What the figure shows."""
+        first = next(iter(self.attributions.values()))
+        left_out = f"; not right on this network: {', '.join(map(_words, self.reasons))}" if self.reasons else ""
+        return f"Evidence for {first.target} by {', '.join(map(_words, self.attributions))}{left_out}"
+
+    def figure(self) -> Figure:
+        """The picture and a panel per method; one that cannot be right says why."""
+        import textwrap
+
+        from matplotlib.figure import Figure
+
+        first = next(iter(self.attributions.values()))
+        figure = Figure(figsize=(10, 2 * (2.4 * _aspect(first.map) + 0.5)))
+        _draw_picture(figure.add_subplot(2, 4, 1), first)
+        for i, method in enumerate(METHODS):
+            axes = figure.add_subplot(2, 4, 2 + i)
+            if method in self.attributions:
+                _draw_map(axes, self.attributions[method].map, _titled(self.attributions[method]))
+            else:
+                why = textwrap.shorten(self.reasons[method], 200, placeholder=" ...")
+                axes.text(0.5, 0.5, textwrap.fill(why, 32), ha="center", va="center", fontsize=6)
+                axes.set_title(_words(method), fontsize=8)
+                axes.set_axis_off()
+        figure.tight_layout()
+        return figure
+
+
+def attribute(
+    net: Network,
+    picture: Any,
+    target: Any,
+    method: str = "integrated_gradients",
+    *,
+    control: bool = False,
+    **options: Any,
+) -> Attribution:
+    """The evidence in a picture for a target, as the (H,W) map of a method; of vectors, (F,).
+
+    Evidence refers to the picture in [0,1]; the network's own normalization is a part of what is explained.
+
+    Args:
+        net: the network.
+        picture: as for `Network.scores`.
+        target: a class index, a label, or a unit; of a channel, its strongest place, which the result names.
+        method: see options.
+        control: whether to make the map of the network with its weights shuffled, too.
+        **options: of each method:
+            "saliency": abs=True, the gradient's magnitude; False: the gradient.
+            "integrated_gradients": baseline=None, n_steps=50. baseline: a number in [0,1] or a picture that stands for
+                no evidence; None: mid grey, 0.5, and 0 for vectors.
+            "smooth_grad": nt_samples=5, stdevs=0.15, abs=False, seed=0: the mean gradient of noisy copies.
+            "grad_cam": layer=None, the last with rows and columns before the target. Pictures only.
+            "guided_backprop", "deconvolution": no options; only where each rectifier is an nn.ReLU module of its own.
+            "occlusion": window=None, stride=None, baseline=None. window: a side or (height, width), None: an eighth
+                of the picture; stride: None: half of the window; baseline: as above. The map is the drop of the
+                answer, its mean over the windows that cover a pixel.
+
+    Raises:
+        LensError: no such method, option, class or label; a method that cannot be right on this network.
+        UnknownLayer, UnknownUnit: no such unit. PictureError: no picture. NetworkError: the model fails.
+    """
+    check_options(method, options)
+    return _attribution(question(as_network(net), picture, target), method, control, options)
+
+
+def attribute_all(net: Network, picture: Any, target: Any, *, control: bool = False) -> Attributions:
+    """The evidence by every method; those that cannot be right on this network are given with their reason.
+
+    Arguments and errors as for `attribute`.
+    """
+    asked = question(as_network(net), picture, target)
+    found: dict[str, Attribution] = {}
+    reasons: dict[str, str] = {}
+    for method in METHODS:
+        try:
+            found[method] = _attribution(asked, method, control, {})
+        except LensError as error:
+            reasons[method] = str(error)
+    if not found:
+        raise LensError(f"No method works on {asked.net.name}: {next(iter(reasons.values()))}")
+    return Attributions(found, reasons)
+
+
+def occlusion_steps(
+    net: Network, picture: Any, target: Any, *, window: Any = None, stride: Any = None, baseline: Any = None
+) -> Iterator[Attribution]:
+    """What `attribute(..., "occlusion")` knows after each batch of windows, which come scattered over the picture.
+
+    Arguments and errors as for `attribute`; `progress` says how far it is, and the last one is the whole. Closing the
+    iterator stops within a batch.
+    """
+    asked = question(as_network(net), picture, target)
+    parts = growing(asked, windows(asked.shape, window, stride), baseline_of(asked.net, baseline))
+
+    def steps() -> Iterator[Attribution]:
+        for map_, progress in parts:
+            channels = np.broadcast_to(map_, asked.shape).copy()
+            yield _result(asked, "occlusion", Evidence(channels, map_), progress=progress)
+
+    return steps()
+
+
+def _attribution(asked: Question, method: str, control: bool, options: dict[str, Any]) -> Attribution:
+    found = evidence(asked, method, options)
+    if not control:
+        return _result(asked, method, found)
+    if found.layer is not None:
+        options = {**options, "layer": found.layer}
+    other = evidence(asked.to(randomized(asked.net)), method, options).map
+    return _result(asked, method, found, control=other, similarity_to_control=_similarity(found.map, other))
+
+
+def _result(asked: Question, method: str, found: Evidence, **more: Any) -> Attribution:
+    return Attribution(
+        method,
+        asked.target.text,
+        asked.picture[0].numpy().copy(),
+        found.map,
+        found.channels,
+        asked.value,
+        found.layer,
+        found.completeness_error,
+        **more,
+    )
+
+
+def _similarity(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation of the magnitudes; a constant map agrees with none."""
+    from scipy.stats import spearmanr
+
+    a, b = np.abs(a).ravel(), np.abs(b).ravel()
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(spearmanr(a, b).statistic)
+
+
+# ---- drawing ----
+
+
+def _words(method: str) -> str:
+    return "Grad-CAM" if method == "grad_cam" else method.replace("_", " ")
+
+
+def _titled(found: Attribution) -> str:
+    if found.layer:
+        return f"{_words(found.method)}\n{found.layer}"
+    if found.completeness_error is not None:
+        return f"{_words(found.method)}\ncompleteness error {found.completeness_error:.2%}"
+    return _words(found.method)
+
+
+def _aspect(map_: np.ndarray) -> float:
+    return map_.shape[0] / map_.shape[1] if map_.ndim == 2 else 0.8
+
+
+def _draw_picture(axes: Axes, found: Attribution) -> None:
+    import textwrap
+
+    if found.picture.ndim == 3:
+        axes.imshow(rgb(found.picture[None])[0], interpolation="nearest")
+        axes.set_axis_off()
+    else:
+        axes.bar(range(len(found.picture)), found.picture, color="0.5")
+    axes.set_title(f"{textwrap.shorten(found.target, 40, placeholder='...')}\nanswer {found.answer:.3g}", fontsize=8)
+
+
+def _draw_map(axes: Axes, map_: np.ndarray, title: str) -> None:
+    map_ = np.nan_to_num(map_)
+    colours = colour_table(DIVERGING)
+    if map_.ndim == 2:
+        most = float(np.percentile(np.abs(map_), _SHOWN)) or float(np.abs(map_).max())
+        levels = signed_levels(map_.clip(-most, most), (0, 1))
+        axes.imshow(colours[levels], interpolation="nearest")
+        axes.set_axis_off()
+    else:
+        axes.bar(range(len(map_)), map_, color=[tuple(colours[210 if v > 0 else 45] / 255) for v in map_])
+    axes.set_title(title, fontsize=8)

@@ -1,0 +1,108 @@
+"""What each batch of a dataset adds to the examples of some units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from nn_lens.engine.evidence.extremes import Extremes, Side
+from nn_lens.engine.network.network import Network
+from nn_lens.engine.pictures.datasets import Batch
+from nn_lens.errors import LensError
+from nn_lens.units import Direction, Unit
+
+Score = str | Callable[[torch.Tensor], torch.Tensor]
+
+
+class Pass(Extremes):
+    """A pass over a dataset: what each batch adds to the extremes of its units."""
+
+    def __init__(
+        self, net: Network, units: Sequence[Unit | Direction], k: int, score: Score, seed: int, keep: bool
+    ) -> None:
+        super().__init__(len(units), k, seed)
+        self.net, self.score, self.keep = net, score, keep
+        self.kept: dict[int, torch.Tensor] = {}  # uint8, of sources whose pictures cannot be asked for again
+        self._columns: dict[str, list[int]] = {}  # by layer, its channels first, then its directions
+        for column in sorted(range(len(units)), key=lambda i: isinstance(units[i], Direction)):
+            self._columns.setdefault(units[column].layer, []).append(column)
+        self._channels: dict[str, list[int]] = {name: [] for name in self._columns}
+        self._vectors: dict[str, list[Any]] = {name: [] for name in self._columns}
+        self._places: dict[int, tuple[int, int]] = {}
+        for name, columns in self._columns.items():
+            for column in columns:
+                unit = units[column]
+                if isinstance(unit, Direction):
+                    self._vectors[name].append(unit.vector)
+                else:
+                    self._channels[name].append(unit.channel)
+                    if unit.place is not None:
+                        self._places[column] = unit.place
+        self._where = {column: (name, n) for name, columns in self._columns.items() for n, column in enumerate(columns)}
+
+    def take(self, batch: Batch) -> None:
+        """The pictures of a batch."""
+        with self.net.evaluation(), torch.no_grad():
+            found = self.net.outputs(batch.pictures, list(self._columns))
+        maps = {name: self._maps(name, m.float().cpu()) for name, m in found.items()}
+        values = torch.empty(len(batch.pictures), len(self._where))
+        for name, columns in self._columns.items():
+            values[:, columns] = self._scores(maps[name])
+        for column, (row, col) in self._places.items():
+            name, n = self._where[column]
+            values[:, column] = maps[name][:, n, row, col]
+        for side, new in self.add(values, batch.indices):
+            self._place(side, maps, *new)
+        self.read = batch.read
+        if self.keep:
+            wanted = self.indices()
+            pictures = dict(zip(batch.indices, (batch.pictures * 255).round().to(torch.uint8), strict=True))
+            self.kept = {i: p.clone() for i, p in {**self.kept, **pictures}.items() if i in wanted}
+
+    def _maps(self, name: str, maps: torch.Tensor) -> torch.Tensor:
+        """(N, columns, h, w) of the wanted channels, and of the directions: what is along them."""
+        channels, vectors = self._channels[name], self._vectors[name]
+        own = maps if channels == list(range(maps.shape[1])) else maps[:, channels]
+        if not vectors:
+            return own
+        return torch.cat([own, torch.einsum("nchw,dc->ndhw", maps, torch.tensor(vectors))], 1)
+
+    def _scores(self, maps: torch.Tensor) -> torch.Tensor:
+        if self.score == "max":
+            return maps.amax((2, 3))
+        if self.score == "mean":
+            return maps.mean((2, 3))
+        assert callable(self.score)
+        scores = torch.as_tensor(self.score(maps))
+        if scores.shape != maps.shape[:2]:
+            raise LensError(
+                f"score gives one number per picture and channel: of maps {tuple(maps.shape)} it has to give "
+                f"{tuple(maps.shape[:2])}, and gave {tuple(scores.shape)}."
+            )
+        return scores.float().cpu()
+
+    def _place(
+        self, side: Side, maps: dict[str, torch.Tensor], columns: torch.Tensor, slots: torch.Tensor, rows: torch.Tensor
+    ) -> None:
+        """Notes where the new pictures fired most."""
+        for name, own in self._columns.items():
+            position = torch.full((len(self._where),), -1)
+            position[own] = torch.arange(len(own))
+            mine = position[columns] >= 0
+            if not mine.any():
+                continue
+            where = strongest(maps[name][rows[mine], position[columns[mine]]])
+            side.rows[columns[mine], slots[mine]], side.columns[columns[mine], slots[mine]] = where
+        for column, (row, col) in self._places.items():
+            side.rows[column], side.columns[column] = row, col
+
+
+def strongest(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N,) rows and columns where (N,h,w) maps are highest; the middle of maps that are the same everywhere."""
+    n, height, width = maps.shape
+    flat = maps.reshape(n, -1).nan_to_num(-torch.inf)
+    middle = (height // 2) * width + width // 2
+    where = torch.where(flat.amax(1) > flat.amin(1), flat.argmax(1), middle)
+    return where // width, where % width

@@ -1,0 +1,347 @@
+"""Dataset examples: the real pictures that move each unit most and least, of one pass over any dataset.
+
+The pass keeps, for every unit at once, the `k` highest and lowest pictures and a uniform sample of its values, so
+that its memory does not grow with the dataset.
+
+Reference: Borowski et al., 2021, "Exemplary natural images explain CNN activations better than state-of-the-art
+feature visualization"; Vitter, 1985, "Random sampling with a reservoir".
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from nn_lens.engine.evidence.dataset_pass import Pass, Score, strongest
+from nn_lens.engine.evidence.extremes import NONE, Side
+from nn_lens.engine.maximizing.plan import checked_direction
+from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.pictures.datasets import Source, source_of
+from nn_lens.engine.pictures.images import rgb
+from nn_lens.engine.pictures.results import Result
+from nn_lens.errors import LensError, UnknownUnit
+from nn_lens.units import Direction, Unit, as_unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SAVED_EVERY = 30.0  # seconds
+
+
+class Example:
+    """A picture of the dataset: its `index`, the unit's `activation`, and the (`row`, `column`) that fired most.
+
+    `patch`: what the neuron there sees of the picture, (h,w,3) uint8, cut at the picture's border; for networks that
+    read vectors the (F,) vector.
+    """
+
+    def __init__(self, index: int, activation: float, row: int, column: int, box: Any, picture: Any) -> None:
+        self.index, self.activation, self.row, self.column = index, activation, row, column
+        self._box, self._picture = box, picture
+
+    @cached_property
+    def patch(self) -> np.ndarray:
+        """Read again from the dataset when it is first asked for."""
+        picture = self._picture(self)
+        if picture.ndim == 1:
+            return np.asarray(picture.numpy(), np.float32)
+        top, left, bottom, right = self._box
+        return np.asarray(rgb(picture[None, :, top:bottom, left:right].numpy())[0])
+
+    def __repr__(self) -> str:
+        return f"Example({self.index}, {self.activation:.4g}, row {self.row}, column {self.column})"
+
+
+class _ByUnit(Mapping[Unit | Direction, "list[Example]"]):
+    """Examples by Unit, or by its text."""
+
+    def __init__(self, units: Sequence[Unit | Direction], make: Callable[[int], list[Example]]) -> None:
+        self._columns, self._make = {u: i for i, u in enumerate(units)}, make
+
+    def __getitem__(self, unit: Any) -> list[Example]:
+        return self._make(_column(self._columns, unit))
+
+    def __iter__(self) -> Iterator[Unit | Direction]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+@dataclass(frozen=True, repr=False)
+class DatasetExamples(Result):
+    """What one pass over a dataset says of `units`.
+
+    `count` pictures were seen; `skipped` says of those that could not be read why. `top` and `bottom`: by unit, the
+    `k` pictures (fewer if there are fewer) that move it most and least, that first, ties by index; pictures that it
+    answers with NaN are in neither. `exact`: whether quantiles and histograms are of all pictures, or of a
+    uniform sample of them.
+    """
+
+    units: tuple[Unit | Direction, ...]
+    k: int
+    score: str
+    count: int
+    skipped: tuple[str, ...]
+    _state: Pass
+    _source: Source
+
+    @property
+    def top(self) -> Mapping[Unit | Direction, list[Example]]:
+        """By unit, the pictures that move it most, the first most."""
+        return _ByUnit(self.units, lambda u: self._examples(self._state.top, u))
+
+    @property
+    def bottom(self) -> Mapping[Unit | Direction, list[Example]]:
+        """By unit, the pictures that move it least, the first least."""
+        return _ByUnit(self.units, lambda u: self._examples(self._state.bottom, u))
+
+    @property
+    def exact(self) -> bool:
+        """Whether quantiles and histograms are of all pictures."""
+        return self.count <= self._state.most
+
+    def picture(self, example: Example) -> torch.Tensor:
+        """The whole picture of an example, as the network sees it: (C,H,W) in [0,1]."""
+        kept = self._state.kept
+        return kept[example.index].float() / 255 if example.index in kept else self._source[example.index]
+
+    def values(self, unit: Unit | Direction | str) -> np.ndarray:
+        """(n,) float32 scores of the pictures, or of a uniform sample of them, without NaN."""
+        found = self._state.sample[: min(self.count, self._state.most), self._column(unit)].numpy()
+        return np.asarray(found[~np.isnan(found)])
+
+    def quantiles(self, unit: Unit | Direction | str, q: Any = (0, 0.25, 0.5, 0.75, 1)) -> np.ndarray:
+        """Values below which the shares `q` (0 to 1) of the pictures lie, linear between pictures."""
+        shares = np.asarray(q, np.float64)
+        if shares.size == 0 or not ((shares >= 0) & (shares <= 1)).all():
+            raise LensError(f"q is a share from 0 to 1, or several; got {q!r}.")
+        values = self.values(unit)
+        return np.asarray(np.quantile(values, shares) if len(values) else np.full(shares.shape, np.nan), np.float32)
+
+    def histogram(self, unit: Unit | Direction | str, bins: int = 32) -> tuple[np.ndarray, np.ndarray]:
+        """(bins,) counts of pictures and (bins + 1,) edges from the smallest to the largest value."""
+        counts, edges = np.histogram(self.values(unit), bins)
+        return counts, edges.astype(np.float32)
+
+    def percentile(self, unit: Unit | Direction | str, activation: float) -> float:
+        """Percent of the pictures that move the unit less than `activation`; of equal ones, half."""
+        values = self.values(unit)
+        if not len(values):
+            return float("nan")
+        return float(100 * ((values < activation).mean() + (values == activation).mean() / 2))
+
+    def active(self, unit: Unit | Direction | str) -> float:
+        """Share of the pictures, 0 to 1, that move the unit above 0."""
+        values = self.values(unit)
+        return float((values > 0).mean()) if len(values) else float("nan")
+
+    def spectrum(self, unit: Unit | Direction | str, n: int = 9) -> list[Example]:
+        """`n` pictures at even ranks, from the one that moves the unit least to the one that moves it most."""
+        column = self._column(unit)
+        seen = min(self.count, self._state.most)
+        values, indices = self._state.sample[:seen, column].numpy(), self._state.sampled[:seen].numpy()
+        order = np.lexsort((indices, values))[: int((~np.isnan(values)).sum())]
+        if self._source.one_by_one or not len(order):
+            low, high = self.bottom[self.units[column]], self.top[self.units[column]]
+            return [*low[: n // 2], *reversed(high[: n - n // 2])]
+        ranks = np.unique(np.linspace(0, len(order) - 1, max(2, n)).round().astype(int))
+        picks = [*self.bottom[self.units[column]][:1], *self.top[self.units[column]][:1]]
+        middle = [(int(indices[i]), float(values[i])) for i in order[ranks[1:-1]]]
+        return [picks[0], *self._placed(column, middle), picks[-1]]
+
+    @property
+    def alt_text(self) -> str:
+        """What the figure shows."""
+        of = f"{self.units[0]}" + (f" and {len(self.units) - 1} more" if len(self.units) > 1 else "")
+        if not self.count:
+            return f"Dataset examples of {of}, no picture seen yet"
+        high = self.top[self.units[0]]
+        most = f"; picture {high[0].index} moves {self.units[0]} most, to {high[0].activation:.3g}" if high else ""
+        return f"Examples of {self.count} pictures, from least to most, of {of}{most}"
+
+    def figure(self, units: Sequence[Unit | Direction | str] | None = None, n: int = 9) -> Figure:
+        """A row per unit, at most 8: `n` pictures from the one that moves it least to the one that moves it most."""
+        from matplotlib.figure import Figure
+
+        shown = [self.units[self._column(u)] for u in units] if units is not None else list(self.units[:8])
+        if len(self._source.net.input_shape) != 3:
+            return self._histograms(shown)
+        figure = Figure(figsize=(n * 0.9, len(shown) * 1.15 + 0.1))
+        for r, unit in enumerate(shown):
+            for c, example in enumerate(self.spectrum(unit, n)):
+                axes = figure.add_subplot(len(shown), n, r * n + c + 1)
+                axes.imshow(example.patch)
+                axes.set_axis_off()
+                title = f"{unit}\n{example.activation:.3g}" if c == 0 else f"{example.activation:.3g}"
+                axes.set_title(title, fontsize=6, pad=1.5)
+        figure.subplots_adjust(0.01, 0.01, 0.99, 0.86, 0.06, 0.35)
+        return figure
+
+    def _histograms(self, units: Sequence[Unit | Direction]) -> Figure:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5, 1.3 * len(units) + 0.3))
+        for i, unit in enumerate(units):
+            counts, edges = self.histogram(unit)
+            axes = figure.add_subplot(len(units), 1, i + 1)
+            axes.stairs(counts, edges, fill=True)
+            axes.set_title(str(unit), fontsize=7)
+        figure.tight_layout()
+        return figure
+
+    def _column(self, unit: Unit | Direction | str) -> int:
+        return _column({u: i for i, u in enumerate(self.units)}, unit)
+
+    def _examples(self, side: Side, column: int) -> list[Example]:
+        found = []
+        for j in range(self.k):
+            index = int(side.indices[column, j])
+            if index != NONE:
+                place = int(side.rows[column, j]), int(side.columns[column, j])
+                found.append(self._example(column, index, float(side.values[column, j]), place))
+        return found
+
+    def _example(self, column: int, index: int, value: float, place: tuple[int, int]) -> Example:
+        net, unit = self._source.net, self.units[column]
+        box = net[unit.layer].receptive_field.box(*place) if len(net.input_shape) == 3 else None
+        return Example(index, value, *place, box, self.picture)
+
+    def _placed(self, column: int, picks: Sequence[tuple[int, float]]) -> list[Example]:
+        """Examples of pictures whose strongest place is not known yet."""
+        net, unit = self._source.net, self.units[column]
+        if not picks:
+            return []
+        x = torch.stack([self._source[index] for index, _ in picks]).float()
+        with net.evaluation(), torch.no_grad():
+            maps = net.outputs(x, [unit.layer])[unit.layer].float()
+            vector = torch.tensor(unit.vector) if isinstance(unit, Direction) else None
+            own = maps[:, unit.channel] if isinstance(unit, Unit) else torch.einsum("nchw,c->nhw", maps.cpu(), vector)
+        fixed = unit.place if isinstance(unit, Unit) else None
+        rows, columns = (x.tolist() for x in strongest(own))
+        places = [fixed or place for place in zip(rows, columns, strict=True)]
+        return [self._example(column, i, v, p) for (i, v), p in zip(picks, places, strict=True)]
+
+
+def dataset_examples(
+    net: Network,
+    units: Any,
+    dataset: Any = None,
+    k: int = 9,
+    score: Score = "max",
+    *,
+    progress: bool = True,
+    resume: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> DatasetExamples:
+    """The pictures of a dataset that move units most and least, with quantiles and histogram, in one pass.
+
+    Args:
+        net: the network.
+        units: a unit, a direction, a layer's name for all its channels, or a list of such.
+        dataset: Dataset or DataLoader (of pictures or (picture, target)), folder, list, (N,C,H,W) tensor in [0,1];
+            None: the bundled networks' own pictures, else crops of sample pictures.
+        k: how many at each end.
+        score: of a channel's map: "max" or "mean" over places, or a callable (N,C,H,W) -> (N,C). A unit with a place
+            scores its answer there.
+        progress: whether to show a bar with rate and time left, once the pass takes more than a second.
+        resume: a file in which the pass is kept as it goes; if it is there, and of the same network and question,
+            the pass goes on where it stopped.
+        seed: of the sample that quantiles are made of, where there are too many pictures to keep all values.
+
+    Raises:
+        LensError: no such unit, k below 1, a score of the wrong shape, or a source without pictures.
+    """
+    from tqdm.auto import tqdm
+
+    source = source_of(as_network(net), dataset)
+    found: DatasetExamples | None = None
+    with tqdm(total=source.total, unit=" pictures", disable=not progress, delay=1, leave=False) as bar:
+        for found in dataset_examples_steps(net, units, source, k, score, resume=resume, seed=seed):
+            bar.update(found.count - bar.n)
+    assert found is not None
+    return found
+
+
+def dataset_examples_steps(
+    net: Network,
+    units: Any,
+    dataset: Any = None,
+    k: int = 9,
+    score: Score = "max",
+    *,
+    resume: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> Iterator[DatasetExamples]:
+    """What `dataset_examples` knows after each batch; same arguments. Closing the iterator stops within a batch."""
+    net = as_network(net)
+    wanted = tuple(_units(net, units))
+    if not isinstance(k, int) or k < 1:
+        raise LensError(f"k is a whole number of examples, 1 or more, got {k!r}.")
+    if isinstance(score, str) and score not in ("max", "mean"):
+        raise LensError(f'score is "max", "mean" or a callable (N,C,H,W) -> (N,C), got {score!r}.')
+    return _steps(net, wanted, source_of(net, dataset), k, score, resume, seed)
+
+
+def _steps(
+    net: Network, units: tuple[Unit | Direction, ...], source: Source, k: int, score: Score, resume: Any, seed: int
+) -> Iterator[DatasetExamples]:
+    name = score if isinstance(score, str) else getattr(score, "__qualname__", "callable")
+    state = Pass(net, units, k, score, seed, keep=source.one_by_one)
+    file = None if resume is None else Path(resume).expanduser()
+    question = {"units": [str(u) for u in units], "k": k, "score": name, "seed": seed, "weights": net.fingerprint()}
+    if file is not None and file.is_file():
+        state.load(file, question)
+    found = DatasetExamples(units, k, name, state.count, tuple(source.skipped), state, source)
+    saved = time.monotonic()
+    try:
+        if state.count:
+            yield found
+        for batch in source.batches(_batch_size(net), skip=state.read):
+            state.take(batch)
+            if file is not None and time.monotonic() - saved > _SAVED_EVERY:
+                state.save(file, question)
+                saved = time.monotonic()
+            yield DatasetExamples(units, k, name, state.count, tuple(source.skipped), state, source)
+    finally:
+        if file is not None:
+            state.save(file, question)
+
+
+def _units(net: Network, units: Any) -> list[Unit | Direction]:
+    """Units, directions, texts and layer names as units and directions, each once."""
+    several = [units] if isinstance(units, (str, Unit, Direction)) else list(units)
+    if not several:
+        raise LensError("There is nothing to look at: the list of units is empty.")
+    names = {layer.name for layer in net.layers}
+    found: list[Unit | Direction] = []
+    for entry in several:
+        if isinstance(entry, Direction):
+            found.append(checked_direction(net, entry))
+        elif isinstance(entry, str) and (entry in names or ":" not in entry):
+            found += [Unit(entry, c) for c in range(net[entry].layout.channels)]
+        else:
+            found.append(net.unit(entry))
+    return list(dict.fromkeys(found))
+
+
+def _column(columns: Mapping[Unit | Direction, int], unit: Any) -> int:
+    unit = unit if isinstance(unit, Direction) else as_unit(unit)
+    if unit not in columns:
+        raise UnknownUnit(f"{unit} is not among the {len(columns)} units that were looked at; pass it in units=.")
+    return columns[unit]
+
+
+def _batch_size(net: Network) -> int:
+    """Small pictures go by 32, so that their maps stay in the processor's cache."""
+    if len(net.input_shape) != 3:
+        return 256
+    return 16 if np.prod(net.input_shape[-2:]) > 128 * 128 else 32

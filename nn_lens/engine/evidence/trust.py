@@ -1,0 +1,333 @@
+"""How far a maximizing image may be believed: numbers, each with what it says in words.
+
+A maximizing image alone misleads. Each function here asks one question of it, and answers with a `Badge`, a number
+that explains itself.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from nn_lens.engine.evidence.examples import DatasetExamples, dataset_examples
+from nn_lens.engine.maximizing.maximize import Maximized, maximize
+from nn_lens.engine.maximizing.restarts import Restarts, restarts
+from nn_lens.engine.maximizing.transforms import Transform, blurred
+from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.network.randomized import randomized as randomized_copy
+from nn_lens.engine.pictures.images import rgb
+from nn_lens.engine.pictures.results import Result, tile_figure
+from nn_lens.errors import LensError
+from nn_lens.units import Unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STARTS = 9  # of `agreement`
+_NATURAL = 8  # pictures of each kind that a path is compared with
+_RARELY, _ALWAYS = 0.01, 0.99
+
+
+class Badge(float):
+    """A number with its `name`, a `text` that says what it means here, and `warning`: whether to be careful."""
+
+    def __new__(cls, value: float, *_words: Any) -> Badge:  # noqa: D102
+        return super().__new__(cls, value)
+
+    def __init__(self, _value: float, name: str, text: str, warning: bool) -> None:
+        self.name, self.text, self.warning = name, text, warning
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {float(self):.3g}{', careful' if self.warning else ''}: {self.text}>"
+
+    def __reduce__(self) -> Any:
+        return Badge, (float(self), self.name, self.text, self.warning)
+
+
+def percentile(
+    net: Network, unit: Unit | str, *, examples: DatasetExamples | None = None, maximized: Maximized | None = None
+) -> Badge:
+    """Percent of real pictures that move the unit less than its maximizing image does; 0 to 100.
+
+    examples: of a pass that looked at the unit; None: over the network's own pictures. maximized: the unit's
+    maximizing image, None: made here.
+    """
+    net = as_network(net)
+    unit = net.unit(unit)
+    found = _examples(net, unit, examples)
+    image = maximized or maximize(net, unit)
+    reached = float(image.activations[0])
+    value = found.percentile(unit, reached)
+    middle, largest = (float(x) for x in found.quantiles(unit, (0.5, 1)))
+    text = (
+        f"The maximizing image drives {unit} to {reached:.3g}, above {value:.4g} % of {found.count} pictures "
+        f"(half of them reach {middle:.3g}, the strongest {largest:.3g}). It shows the peak of what the unit answers "
+        "to, an exaggeration: the mode of a distribution does not look like a typical sample of it."
+    )
+    if value < 99:
+        text += " Real pictures do better here: believe them more than the image."
+    return Badge(value, "percentile", text, value < 99)
+
+
+@dataclass(frozen=True, repr=False)
+class NaturalPath(Result):
+    """How alike the maximizing image and natural pictures travel to a unit, layer by layer.
+
+    `similarity` (layers,): rank correlation of the layer's mean answers to the image with those to the pictures that
+    move the unit most, where 1 is what those pictures have among themselves, and 0 what they have with others.
+    """
+
+    unit: Unit
+    layers: tuple[str, ...]
+    similarity: np.ndarray
+    badge: Badge
+
+    @property
+    def alt_text(self) -> str:
+        """What the figure shows."""
+        return f"Natural-path similarity of {self.unit} over {len(self.layers)} layers, mean {float(self.badge):.2f}"
+
+    def figure(self) -> Figure:
+        """The similarity from layer to layer."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(max(4, 0.32 * len(self.layers)), 2.6))
+        axes = figure.add_subplot()
+        axes.plot(range(len(self.layers)), self.similarity, marker="o")
+        axes.axhline(1, linestyle=":", linewidth=1)
+        axes.axhline(0, linestyle=":", linewidth=1)
+        axes.set_xticks(range(len(self.layers)), self.layers, rotation=90, fontsize=6)
+        axes.set_ylabel("1: as natural pictures", fontsize=7)
+        axes.set_title(str(self.unit), fontsize=8)
+        figure.tight_layout()
+        return figure
+
+
+def natural_path(
+    net: Network, unit: Unit | str, *, examples: DatasetExamples | None = None, maximized: Maximized | None = None
+) -> NaturalPath:
+    """Whether the maximizing image takes the way through the network that natural pictures take.
+
+    A picture that reaches the unit through features that no natural picture uses says little about what the
+    unit does with those. Reference: Geirhos et al., 2023, "Don't trust your eyes: on the (un)reliability of
+    feature visualizations", section 5, here with the mean over places of each channel.
+
+    Raises:
+        LensError: a network of vectors, or fewer than 2 pictures that move the unit.
+    """
+    from scipy.stats import rankdata
+
+    net = as_network(net)
+    unit = net.unit(unit)
+    if len(net.input_shape) != 3:
+        raise LensError("natural_path compares pictures; this network reads vectors.")
+    found = _examples(net, unit, examples, _NATURAL)
+    image = torch.from_numpy((maximized or maximize(net, unit)).images[0])
+    natural = [x for x in found.top[unit] if x.activation > 0][:_NATURAL]
+    others = found.spectrum(unit, _NATURAL + 2)[1:-1]
+    if len(natural) < 2 or len(others) < 2:
+        raise LensError(f"Fewer than 2 pictures move {unit} above 0: there is no natural path to compare with.")
+    field = net[unit.layer].receptive_field
+    cuts = [field.cut(found.picture(x), (x.row, x.column), image.shape) for x in (*natural, *others)]
+    layers = _up_to(net, unit.layer)
+    with net.evaluation(), torch.no_grad():
+        maps = net.outputs(torch.stack([image, *cuts]).float(), layers)
+    similarity = []
+    for name in layers:
+        ranks = np.stack([rankdata(code) for code in maps[name].float().mean((2, 3)).cpu().numpy()])
+        between = _correlations(ranks)
+        a, b = slice(1, 1 + len(natural)), slice(1 + len(natural), None)
+        own = between[a, a][np.triu_indices(len(natural), 1)].mean()
+        rest = between[a, b].mean()
+        similarity.append((between[0, a].mean() - rest) / max(own - rest, 0.05))
+    values = np.clip(similarity, -1, 1.5).astype(np.float32)
+    return NaturalPath(unit, tuple(layers), values, _path_badge(unit, layers, values))
+
+
+def _path_badge(unit: Unit, layers: Sequence[str], values: np.ndarray) -> Badge:
+    value, lowest = float(values.mean()), int(values.argmin())
+    text = (
+        f"On its way to {unit} the maximizing image resembles the pictures that move the unit most by {value:.2f} on "
+        f"average, where 1 is as they resemble one another and 0 as they resemble others; least in {layers[lowest]} "
+        f"({values[lowest]:.2f})."
+    )
+    if value < 0.5:
+        text += " It takes a way of its own: what it shows need not be what the unit sees in pictures."
+    return Badge(value, "natural path", text, value < 0.5)
+
+
+@dataclass(frozen=True, repr=False)
+class RandomizedControl(Result):
+    """The maximizing image beside that of the same unit of a network whose weights were shuffled.
+
+    `images` (2,C,H,W): of the network, of the shuffled one. `badge`: what the second drives the real unit to, as a
+    share of what the first does.
+    """
+
+    unit: Unit
+    images: np.ndarray
+    badge: Badge
+
+    @property
+    def alt_text(self) -> str:
+        """What the figure shows."""
+        return f"Maximizing image of {self.unit} beside that of a shuffled network, which drives it {float(self.badge):.2f} as far"
+
+    def figure(self) -> Figure:
+        """Both pictures."""
+        return tile_figure(rgb(self.images), [str(self.unit), "shuffled weights"], side=2.0)
+
+
+def randomized_control(
+    net: Network, unit: Unit | str, *, maximized: Maximized | None = None, seed: int = 0
+) -> RandomizedControl:
+    """Whether the picture says anything about what was learned: the same picture-making on shuffled weights.
+
+    Reference: Adebayo et al., 2018, "Sanity checks for saliency maps".
+    """
+    net = as_network(net)
+    unit = net.unit(unit)
+    image = maximized or maximize(net, unit)
+    twin = randomized_copy(net, seed)
+    control = maximize(twin, unit)
+    place = None if unit.place or len(net.input_shape) != 3 else _centre(net, unit, control.images.shape[1:])
+    with net.evaluation(), torch.no_grad():
+        maps = net.outputs(torch.from_numpy(control.images), [unit.layer])[unit.layer][0, unit.channel]
+    reached = float(maps[unit.place or place or (0, 0)])
+    own = float(image.activations[0])
+    value = reached / own if own > 0 else float("nan")
+    text = (
+        f"A picture made in the same way on shuffled weights drives {unit} to {reached:.3g}, {value:.0%} of what its own "
+        f"picture does. The less, the more of the picture was learned and not drawn by the method."
+    )
+    return RandomizedControl(
+        unit, np.concatenate([image.images[:1], control.images]), Badge(value, "randomized", text, not value < 0.5)
+    )
+
+
+def transfer(net: Network, unit: Unit | str, *, maximized: Maximized | None = None, seed: int = 0) -> Badge:
+    """What is left of the activation when the picture is changed in ways that it was not made for; 1 is all.
+
+    The mean over noise, JPEG compression, less contrast, brighter and darker, a blur twice as wide as that of the loop,
+    and a shift.
+    """
+    net = as_network(net)
+    unit = net.unit(unit)
+    if len(net.input_shape) != 3:
+        raise LensError("transfer changes pictures; this network reads vectors.")
+    image = maximized or maximize(net, unit)
+    x = torch.from_numpy(image.images[0])
+    changed = {name: change(x, torch.Generator().manual_seed(seed)) for name, change in _CHANGES.items()}
+    place = unit.place or _centre(net, unit, tuple(x.shape))
+    with net.evaluation(), torch.no_grad():
+        maps = net.outputs(torch.stack([x, *changed.values()]), [unit.layer])[unit.layer]
+    answers = maps[:, unit.channel, place[0], place[1]].float().cpu().numpy()
+    shares = answers[1:] / answers[0] if answers[0] > 0 else np.full(len(changed), np.nan)
+    value = float(shares.mean())
+    each = ", ".join(f"{name} {share:.0%}" for name, share in zip(changed, shares, strict=True))
+    text = f"Changed in ways that it was not made for, the picture keeps {value:.0%} of its activation: {each}."
+    if not value >= 0.5:
+        text += " It lives from details that do not survive: do not read much into them."
+    return Badge(value, "transfer", text, not value >= 0.5)
+
+
+def liveliness(net: Network, unit: Unit | str, *, examples: DatasetExamples | None = None) -> Badge:
+    """Share of the pictures, 0 to 1, that move the unit above 0: dead, rarely, often or always active."""
+    net = as_network(net)
+    unit = net.unit(unit)
+    found = _examples(net, unit, examples)
+    value = found.active(unit)
+    of = f"of {found.count} pictures"
+    if value == 0:
+        text = (
+            f"{unit} is dead: no picture {of} moves it above 0. Its maximizing image shows what would, not what does."
+        )
+    elif value < _RARELY:
+        text = f"{unit} is rarely active: {value:.2%} {of} move it above 0. Look at those before the maximizing image."
+    elif value > _ALWAYS:
+        text = f"{unit} is always active: {value:.2%} {of} move it above 0. Compare how strongly, not whether."
+    else:
+        text = f"{unit} is active for {value:.1%} {of}."
+    return Badge(value, "liveliness", text, not _RARELY <= value <= _ALWAYS)
+
+
+def agreement(net: Network, unit: Unit | str, *, starts: Restarts | None = None) -> Badge:
+    """How far random starts agree on what the unit looks for, 0 to 1; see `nl.restarts`.
+
+    starts: of `nl.restarts`; None: 9 are made here. Reference: Erhan et al., 2009, section 4.
+    """
+    net = as_network(net)
+    unit = net.unit(unit)
+    found = starts or restarts(net, unit, STARTS)
+    value = found.agreement
+    text = (
+        f"{len(found.images)} random starts lead to pictures that the layer answers to alike by {value:.2f}, where 1 is in "
+        f"the same mixture of features; their pixels agree by {found.picture_agreement:.2f}, and their activations "
+        f"spread by {found.spread:.0%}."
+    )
+    if value < 0.5:
+        text += " One picture is not all that drives this unit: look at several."
+    return Badge(value, "agreement", text, value < 0.5)
+
+
+# ---- helpers ----
+
+
+def _examples(net: Network, unit: Unit, examples: DatasetExamples | None, k: int = 9) -> DatasetExamples:
+    if examples is None:
+        return dataset_examples(net, unit, k=k, progress=False)
+    examples.top[unit]  # raises for a unit that the pass did not look at
+    return examples
+
+
+def _up_to(net: Network, layer: str) -> list[str]:
+    """Layers with maps from the first to `layer`, at most 24 of them, evenly."""
+    names = [x.name for x in net.layers if x.reason is None and x.channels and x.channels > 3]
+    names = names[: names.index(layer) + 1] if layer in names else names
+    picks = np.unique(np.linspace(0, len(names) - 1, min(24, len(names))).round().astype(int))
+    return [names[i] for i in picks]
+
+
+def _correlations(rows: np.ndarray) -> np.ndarray:
+    centred = rows - rows.mean(1, keepdims=True)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    centred = np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-12)
+    return np.asarray(centred @ centred.T)
+
+
+def _centre(net: Network, unit: Unit, shape: tuple[int, ...]) -> tuple[int, int]:
+    from nn_lens.engine.maximizing.plan import central_neurons
+
+    return central_neurons(net, [unit.layer], shape)[unit.layer]
+
+
+def _jpeg(x: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
+    from PIL import Image
+
+    planes = []
+    for plane in (x * 255).round().to(torch.uint8).numpy():
+        file = io.BytesIO()
+        Image.fromarray(plane).save(file, "JPEG", quality=60)
+        planes.append(np.asarray(Image.open(file), np.float32) / 255)
+    return torch.from_numpy(np.stack(planes))
+
+
+def _shifted(x: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
+    shift = Transform(shift=2.0)
+    return shift.apply(x[None], shift.matrices(torch.tensor([[0.0, 1.0, 1.0, -2.0]]), *x.shape[1:]))[0]
+
+
+_CHANGES: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
+    "noise": lambda x, g: (x + 0.05 * torch.randn(x.shape, generator=g)).clamp(0, 1),
+    "JPEG": _jpeg,
+    "less contrast": lambda x, g: x.mean((1, 2), keepdim=True) * 0.3 + x * 0.7,
+    "brighter": lambda x, g: (x + 0.1).clamp(0, 1),
+    "darker": lambda x, g: (x - 0.1).clamp(0, 1),
+    "blur": lambda x, _g: blurred(x[None], 1.4)[0],
+    "shift": _shifted,
+}

@@ -1,0 +1,1 @@
+"""Pictures that drive units as far as they go."""

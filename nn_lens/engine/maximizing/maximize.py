@@ -1,0 +1,304 @@
+"""The maximizing loop: pictures that drive units as far as they go, step by step.
+
+Reference: Erhan, Bengio, Courville and Vincent, 2009, "Visualizing higher-layer features of a deep
+network"; Olah, Mordvintsev and Schubert, 2017, "Feature visualization". What is ours: a page of units is
+one batch, each on a canvas just larger than its receptive field, and units that are off are brought to life.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from nn_lens.engine.maximizing import parametrizations, transforms
+from nn_lens.engine.maximizing.ascent import size_of
+from nn_lens.engine.maximizing.batch import Batch, look_at_the_graph
+from nn_lens.engine.maximizing.linear import in_first_layer, linear_maximizers
+from nn_lens.engine.maximizing.parametrizations import Parametrization
+from nn_lens.engine.maximizing.plan import Goal, wanted
+from nn_lens.engine.maximizing.revival import Revival
+from nn_lens.engine.maximizing.transforms import Transform
+from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.pictures.images import rgb
+from nn_lens.engine.pictures.results import Result, tile_figure
+from nn_lens.errors import LensError
+from nn_lens.units import Unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STEPS = 128  # until the pictures rest
+MEMORY = 512 << 20  # bytes that one batch may keep for its backward pass
+_MOST_PICTURES = 32  # in one batch
+_FINISHED = 16  # steps from which a run is meant to be looked at, not only begun
+_SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture
+
+
+class Step:
+    """One step of the loop: `index` from 0, (N,C,H,W) `images` in [0,1], (N,) `activations` of the moved pictures."""
+
+    def __init__(self, index: int, pictures: torch.Tensor, activations: np.ndarray) -> None:
+        self.index = index
+        self.activations = activations
+        self._pictures = pictures
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """(N,C,H,W) float32 in [0,1], as they were when the activations were read."""
+        return self._pictures.float().cpu().numpy().copy()
+
+    def __repr__(self) -> str:
+        return f"Step({self.index}, activations {np.round(self.activations, 3).tolist()})"
+
+
+@dataclass(frozen=True, repr=False)
+class Maximized(Result):
+    """Maximizing images: (N,C,H,W) `images` in [0,1] and what they reach.
+
+    `activations` (N,): the goal's own value on the final, untransformed pictures. `history` (steps,N): its value
+    at each step on the moved pictures. `notes`: "" or why a picture is dead.
+    """
+
+    goals: tuple[str, ...]
+    images: np.ndarray
+    activations: np.ndarray
+    history: np.ndarray
+    steps: int
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def alt_text(self) -> str:
+        """What the figure shows."""
+        first = f"{self.goals[0]} at activation {self.activations[0]:.3g}"
+        more = f" and {len(self.goals) - 1} more" if len(self.goals) > 1 else ""
+        return f"Maximizing image of {first}{more}"
+
+    def figure(self) -> Figure:
+        """A tile per picture, with its goal and activation."""
+        if self.images.ndim != 4:
+            return _vector_figure(self)
+        titles = [f"{g}  {a:.3g}" for g, a in zip(self.goals, self.activations, strict=True)]
+        return tile_figure(rgb(self.images), titles, side=2.0 if len(titles) < 6 else 1.2)
+
+
+def maximize(
+    net: Network,
+    goal: Goal,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    size: int | tuple[int, int] | None = None,
+    parametrization: Parametrization | None = None,
+    transforms: Transform | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Maximized:
+    """Pictures that maximize a goal.
+
+    Args:
+        net: the network.
+        goal: a Unit or its text, a Direction, an Objective, or a list of units and directions of one layer.
+            A channel drives the centre neuron on a canvas of its receptive field and a margin, as do objectives that
+            look at centre neurons only; a unit with a place, and other objectives, use the network's full input size.
+        steps: how many; each is shorter than the one before, so that the scores rest at the last. None: 128.
+        seed: of the starting pictures and the transforms; the same call gives the same bits.
+        size: side or (height, width) of the canvas in pixels.
+        parametrization: from `nl.parametrizations`; default Fourier with decorrelated colour, at the contrast of
+            photographs inside the receptive field.
+        transforms: from `nl.transforms`; default `standard`, none for inversion and caricature.
+        on_step: called with every `Step`.
+
+    Raises:
+        LensError: units of different layers, a size the network does not take, or a failing forward.
+    """
+    run = Run(net, goal, steps, seed, size, parametrization, transforms)
+    for step in run.steps():
+        if on_step is not None:
+            on_step(step)
+    return run.result()
+
+
+def maximize_steps(
+    net: Network,
+    goal: Goal,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    size: int | tuple[int, int] | None = None,
+    parametrization: Parametrization | None = None,
+    transforms: Transform | None = None,
+) -> Iterator[Step]:
+    """The steps of `maximize` as they happen; same arguments. Closing the iterator stops within a step."""
+    return Run(net, goal, steps, seed, size, parametrization, transforms).steps()
+
+
+class Run:
+    """One maximization: its pictures cut into batches that fit the memory. Take the `steps`, then the `result`.
+
+    `exact`: whether it starts from exact maximizers of the linear units of a first layer.
+    """
+
+    @torch.inference_mode(False)
+    def __init__(
+        self, net: Network, goal: Goal, steps: int | None = None, seed: int | Sequence[int] = 0, size: Any = None,
+        parametrization: Parametrization | None = None, transform: Transform | None = None, exact: bool = True,
+    ) -> None:  # fmt: skip
+        self._start = time.perf_counter()
+        self.net = as_network(net)
+        if steps is not None and (not isinstance(steps, int) or steps < 1):
+            raise LensError(f"steps must be 1 or more, a whole number or None, got {steps!r}.")
+        self.limit = steps or STEPS
+        plan = self.plan = wanted(self.net, goal, size)
+        n = len(plan.names)
+        self.seeds = [seed] * n if isinstance(seed, int) else list(seed)
+        self.transform = transform if transform is not None else self._usual_transform()
+        self.parametrization = parametrization or self._usual_parametrization()
+        self.lively, self.bytes_each = look_at_the_graph(self.net, plan)
+        starts = self._exact_starts() if exact and parametrization is None else None
+        self.exact = starts is not None
+        most = min(_MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if plan.apart else n
+        self.batches = [
+            self._batch(range(i, min(i + most, n)), self.limit, None if starts is None else starts[i : i + most])
+            for i in range(0, n, most)
+        ]
+        self.history: list[np.ndarray] = []
+        self._revival = Revival(self.net, plan)
+
+    def steps(self) -> Iterator[Step]:
+        """The steps as they happen."""
+        for index in range(self.limit):
+            if index in self._revivals:
+                self._revive(again=index == self._revivals[-1])
+            for batch in self.batches:
+                batch.step(index)
+            scores = np.concatenate([batch.scores for batch in self.batches])
+            self.history.append(scores)
+            yield Step(index, torch.cat([batch.pictures for batch in self.batches]), scores)
+
+    def result(self) -> Maximized:
+        """The pictures as they are now, and the goals' own values on them without transforms."""
+        pictures, activations = (np.concatenate(x) for x in zip(*(b.look() for b in self.batches), strict=True))
+        off = [i for i, a in enumerate(activations) if a <= 0 and self._is_unit(i) and self.lively]
+        if off and len(self.history) >= _FINISHED:
+            self._settle(off, pictures, activations)
+        history = np.stack(self.history) if self.history else np.zeros((0, len(self.plan.names)), np.float32)
+        seconds = time.perf_counter() - self._start
+        dead = self._dead() if self.history else []
+        notes = tuple(self._obituary(i) if i in dead and a <= 0 else "" for i, a in enumerate(activations))
+        return Maximized(self.plan.names, pictures, activations, history, len(self.history), seconds, notes)
+
+    # ---- where it begins ----
+
+    def _usual_transform(self) -> Transform:
+        plan = self.plan
+        still = len(plan.shape) != 3 or (plan.single is not None and plan.single.still)
+        return transforms.NONE if still else transforms.standard(min(plan.shape[1:]), plan.whole)
+
+    def _usual_parametrization(self) -> Parametrization:
+        """Fourier, whose usual contrast is meant for what the goal sees of the canvas: all else may stay grey."""
+        if len(self.plan.shape) != 3:
+            return parametrizations.vector()
+        sides = zip(self.plan.field, self.plan.shape[1:], strict=True)
+        seen = [min(1.0, (field + 2 * self.transform.shift) / side) for field, side in sides]
+        return parametrizations.fourier(contrast=parametrizations.CONTRAST * math.prod(seen) ** 0.5)
+
+    def _exact_starts(self) -> torch.Tensor | None:
+        """The free variables of the linear maximizers, where the map is linear."""
+        free, layer = self.parametrization.free, getattr(self.plan.goals[0], "layer", None)
+        if len(self.plan.shape) != 3 or free is None or layer is None or not in_first_layer(self.net, layer):
+            return None
+        found = linear_maximizers(self.net, list(self.plan.goals), size=self.plan.shape[1:])  # type: ignore[arg-type]
+        if not found.exact.all() or not found.weights.any((1, 2, 3)).all():
+            return None
+        variables = free(torch.from_numpy(found.images)).to(self.net.device)
+        return variables / size_of(variables)  # at the contrast that all others have
+
+    def _batch(self, rows: Sequence[int], steps: int, free: torch.Tensor | None = None) -> Batch:
+        generators = [self._generator(row) for row in rows]
+        if free is None:
+            free = self.parametrization.start(self.plan.shape, generators).to(self.net.device)
+        return Batch(
+            self.net, self.plan, rows, free, generators, self.parametrization, self.transform, self.lively, steps
+        )
+
+    def _generator(self, row: int, attempt: int = 0) -> torch.Generator:
+        """Of random numbers that depend on what the picture is of, and not on its neighbours."""
+        return torch.Generator().manual_seed(self.plan.seed(row, self.seeds[row]) + attempt)
+
+    # ---- units that are off ----
+
+    @property
+    def _revivals(self) -> tuple[int, ...]:
+        """Steps at which units that were never above 0 start again."""
+        return (self.limit // 4, self.limit // 2) if self.limit >= 6 else ()
+
+    def _dead(self) -> list[int]:
+        """Units that had no gradient since their start, or that a rectifier has kept at 0 at every step."""
+        off = np.concatenate([~batch.moved() for batch in self.batches])
+        if self.lively:
+            off |= np.max(self.history, axis=0) <= 0
+        return [i for i in np.flatnonzero(off).tolist() if self._is_unit(i)]
+
+    def _is_unit(self, row: int) -> bool:
+        return self.plan.single is None and isinstance(self.plan.goals[row], Unit)
+
+    @torch.inference_mode(False)
+    def _revive(self, again: bool) -> None:
+        """Starts dead units anew: without a gradient from another seed, then from a real picture that turns them on."""
+        dead = self._dead()
+        pictures = self._revival.starts(dead) if dead and again else {}
+        for batch in self.batches:
+            for i in np.flatnonzero(np.isin(batch.rows, dead)).tolist():
+                row = int(batch.rows[i])
+                if row in pictures and self.parametrization.free is not None:
+                    batch.ascent.restart(i, self.parametrization.free(pictures[row][None])[0])
+                elif not batch.moved()[i]:
+                    another = self._generator(row, 1 + again)
+                    batch.ascent.restart(i, self.parametrization.start(self.plan.shape, [another])[0])
+
+    @torch.inference_mode(False)
+    def _settle(self, off: list[int], pictures: np.ndarray, activations: np.ndarray) -> None:
+        """Lifts units that are off on their own final picture, without transforms: from there, at the same or twice the
+        contrast, or from a real picture.
+        """
+        if self.parametrization.free is None:
+            return
+        real = self._revival.starts(off)
+        for row in off:
+            own = torch.from_numpy(pictures[row])
+            start = self.parametrization.free(torch.stack([own, own, *([real[row]] if row in real else [])]))
+            start[1] *= 2
+            settled = self._batch([row] * len(start), _SETTLING, start.to(self.net.device))
+            for _ in range(_SETTLING):
+                settled.step(None)
+                best = int(settled.scores.argmax())
+                if settled.scores[best] > activations[row]:
+                    activations[row], pictures[row] = settled.scores[best], settled.pictures[best].float().cpu().numpy()
+
+    def _obituary(self, row: int) -> str:
+        if np.concatenate([batch.moved() for batch in self.batches])[row]:
+            text = f"dead: its gradient did not lift it above 0 in {len(self.history)} steps"
+        else:
+            starts = 1 + sum(r < len(self.history) for r in self._revivals)
+            text = f"dead: no gradient in {len(self.history)} steps from {starts} start{'s' * (starts > 1)}"
+        tried = self._revival.tried
+        return text + (f"; never above 0 on the {tried} views of real pictures tried" if tried else "")
+
+
+def _vector_figure(result: Maximized) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 1.2 * len(result.goals) + 0.6))
+    for i, (goal, values) in enumerate(zip(result.goals, result.images, strict=True)):
+        axes = figure.add_subplot(len(result.goals), 1, i + 1)
+        axes.bar(np.arange(values.size), values.ravel())
+        axes.set_title(f"{goal}  {result.activations[i]:.3g}", fontsize=7)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,392 @@
+"""What to maximize: an algebra of objectives with +, - and * number.
+
+An objective turns what a network answers to N pictures into N numbers. `channel(unit) - 0.1 *
+total_variation()` is one too, and `-neuron(unit)` is the unit's negative side. Reference: Olah, Mordvintsev
+and Schubert, 2017, "Feature visualization".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from nn_lens.engine.maximizing.transforms import blurred
+from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.pictures.picture import read_picture
+from nn_lens.errors import LensError, nearest
+from nn_lens.units import Direction, Unit, as_unit
+
+_SIMILARITIES = ("dot", "cosine", "dot_cosine")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an objective sees.
+
+    `maps` (N,C,h,w) by layer; `pictures` (N,C,H,W) in [0,1] before transforms; `centres` the (row, column) by layer
+    of the neuron in the middle of the canvas; `labels` of the classes, if the network has any.
+    """
+
+    maps: Mapping[str, torch.Tensor]
+    pictures: torch.Tensor
+    centres: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+
+    def place(self, layer: str) -> tuple[int, int]:
+        """The (row, column) of the neuron in the middle of the canvas."""
+        h, w = self.maps[layer].shape[2:]
+        return self.centres.get(layer, (h // 2, w // 2))
+
+    def neuron(self, unit: Unit) -> torch.Tensor:
+        """(N,) activation of a neuron; of a channel, in the middle of the canvas."""
+        row, column = unit.place or self.place(unit.layer)
+        return self.maps[unit.layer][:, unit.channel, row, column]
+
+
+Value = Callable[[Answers], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A named function from `Answers` to (N,) numbers.
+
+    `layers` are those whose maps it reads; `pictures` how many pictures it makes at once, 1 unless they depend
+    on one another; `local`: it looks at neurons in the middle of the canvas only, so that a canvas of their
+    receptive field will do; `still`: it compares place by place, so that the picture is not moved by default.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    value: Value
+    units: tuple[Unit | Direction, ...] = ()
+    pictures: int = 1
+    local: bool = False
+    still: bool = False
+
+    def __add__(self, other: Objective) -> Objective:
+        if not isinstance(other, Objective):
+            return NotImplemented
+        return self._joined(other, "+", 1.0)
+
+    def __sub__(self, other: Objective) -> Objective:
+        if not isinstance(other, Objective):
+            return NotImplemented
+        return self._joined(other, "-", -1.0)
+
+    def __mul__(self, factor: float) -> Objective:
+        if isinstance(factor, Objective):
+            raise LensError("Objectives are multiplied by numbers, not by one another; add them with weights.")
+        number = float(factor)
+        return replace(self, name=f"{number:g} * {self._bracketed()}", value=lambda a: number * self.value(a))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Objective:
+        return self * -1.0
+
+    def __truediv__(self, factor: float) -> Objective:
+        return self * (1 / float(factor))
+
+    def _joined(self, other: Objective, sign: str, weight: float) -> Objective:
+        if self.pictures != other.pictures and 1 not in (self.pictures, other.pictures):
+            raise LensError(
+                f"{self.name} makes {self.pictures} pictures and {other.name} {other.pictures}; give both the same n."
+            )
+        return Objective(
+            f"{self.name} {sign} {other._bracketed() if sign == '-' else other.name}",
+            tuple(dict.fromkeys(self.layers + other.layers)),
+            lambda a: self.value(a) + weight * other.value(a),
+            self.units + other.units,
+            max(self.pictures, other.pictures),
+            self.local and other.local,
+            self.still or other.still,
+        )
+
+    def _bracketed(self) -> str:
+        return f"({self.name})" if " + " in self.name or " - " in self.name else self.name
+
+    def __repr__(self) -> str:
+        return f"Objective({self.name})"
+
+
+# ---- units, layers, directions, classes ----
+
+
+def neuron(unit: Unit | str) -> Objective:
+    """The activation at the unit's row and column, or without them in the middle of the canvas."""
+    unit = as_unit(unit)
+    return Objective(
+        f"neuron({unit})", (unit.layer,), lambda a: a.neuron(unit), (unit,), local=unit.place is None
+    )  # fmt: skip
+
+
+def channel(unit: Unit | str) -> Objective:
+    """The mean of the unit's activation map."""
+    unit = as_unit(unit)
+    return Objective(
+        f"channel({unit})", (unit.layer,), lambda a: a.maps[unit.layer][:, unit.channel].mean((1, 2)), (unit,)
+    )
+
+
+def layer(name: str) -> Objective:
+    """The mean square of all activations of a layer (DeepDream; Mordvintsev et al., 2015)."""
+    return Objective(f"layer({name})", (name,), lambda a: a.maps[name].square().mean((1, 2, 3)))
+
+
+def token(unit: Unit | str, index: int = 0) -> Objective:
+    """The unit's activation at a token that has no place in the picture: 0 is a vision transformer's class token."""
+    unit = as_unit(unit)
+    name = f"{unit.layer}[{int(index)}]"
+    return Objective(f"token({unit}, {index})", (name,), lambda a: a.maps[name][:, unit.channel, 0, 0], (unit,))
+
+
+def direction(
+    direction: Direction, similarity: str = "dot", power: float = 2.0, at: tuple[int, int] | str | None = None
+) -> Objective:
+    """How far the answers point in a direction, which is scaled to length 1.
+
+    similarity: "dot", the length of the projection; "cosine", -1 to 1; "dot_cosine", dot times cosine^`power`
+        (cosine from .1), which asks for both (Carter et al., 2019, "Activation atlas").
+    at: (row, column) of one neuron, "centre" for the one in the middle of the canvas; None: the mean over all places.
+
+    Raises:
+        LensError: another similarity or place.
+    """
+    if similarity not in _SIMILARITIES:
+        raise LensError(f"similarity is one of {', '.join(_SIMILARITIES)}, got {similarity!r}.")
+    if not (at is None or at == "centre" or (isinstance(at, tuple) and len(at) == 2)):
+        raise LensError(f'at is None, "centre" or (row, column), got {at!r}.')
+
+    def value(a: Answers) -> torch.Tensor:
+        maps = a.maps[direction.layer]
+        if at is not None:
+            row, column = a.place(direction.layer) if isinstance(at, str) else at
+            maps = maps[:, :, row : row + 1, column : column + 1]
+        dots = torch.einsum("nchw,c->nhw", maps, unit_vector(direction, maps))
+        if similarity != "dot":
+            cosine = dots / maps.norm(dim=1).clamp(min=1e-6)
+            dots = cosine if similarity == "cosine" else dots * cosine.clamp(min=0.1) ** power
+        return dots.mean((1, 2))
+
+    where = "" if at is None else f", at {at}"
+    return Objective(
+        f"direction({direction}, {similarity}{where})", (direction.layer,), value, (direction,), local=at == "centre"
+    )
+
+
+def logit(index: int | str) -> Objective:
+    """The raw output of a class, given by its index or label."""
+    return Objective(f"logit({index})", ("",), lambda a: a.maps[""][:, _class(index, a), 0, 0])
+
+
+def probability(index: int | str) -> Objective:
+    """The softmax probability of a class, given by its index or label."""
+    return Objective(f"probability({index})", ("",), lambda a: a.maps[""][:, :, 0, 0].softmax(1)[:, _class(index, a)])
+
+
+# ---- several pictures at once ----
+
+
+def diversity(unit: Unit | str, n: int = 4, weight: float = 1.0) -> Objective:
+    """`n` pictures that all drive the unit and look different: a unit may look for several things.
+
+    Each picture's value is its activation, less `weight` times the page's mean activation times the mean cosine
+    similarity of its Gram matrix, at the unit's layer, to those of the others (Olah et al., 2017, "Diversity").
+
+    Raises:
+        LensError: n below 2.
+    """
+    unit = as_unit(unit)
+
+    def value(a: Answers) -> torch.Tensor:
+        reached = a.neuron(unit)
+        return reached - weight * reached.detach().abs().mean() * gram_similarity(a.maps[unit.layer])
+
+    return Objective(f"diversity({unit})", (unit.layer,), value, (unit,), _several(n), unit.place is None)
+
+
+def between(a: Unit | str, b: Unit | str, n: int = 5) -> Objective:
+    """`n` pictures from one unit to another: picture i drives (1-t) a + t b, t from 0 to 1.
+
+    Raises:
+        LensError: n below 2.
+    """
+    first, second = as_unit(a), as_unit(b)
+    t = torch.linspace(0, 1, _several(n))
+
+    def value(answers: Answers) -> torch.Tensor:
+        x, y = answers.neuron(first), answers.neuron(second)
+        share = t.to(x)
+        return (1 - share) * x + share * y
+
+    layers = tuple(dict.fromkeys((first.layer, second.layer)))
+    local = first.place is None and second.place is None
+    return Objective(f"between({first}, {second})", layers, value, (first, second), n, local)
+
+
+# ---- what a layer keeps of a picture ----
+
+
+def caricature(net: Network, picture: Any, layer: str, power: float = 1.0) -> Objective:
+    """A picture that exaggerates what a layer sees in `picture`: dot times cosine^`power` of all its maps.
+
+    Reference: Olah et al., 2018, "The building blocks of interpretability"; lucid's caricatures.
+    """
+    target = _target(net, picture, layer)
+
+    def value(a: Answers) -> torch.Tensor:
+        maps, goal = _alike(a.maps[layer], target, layer)
+        dot: torch.Tensor = (maps * goal).flatten(1).sum(1) / goal.norm()
+        cosine = dot / maps.flatten(1).norm(dim=1).clamp(min=1e-6)
+        both: torch.Tensor = dot * cosine.clamp(min=0.1) ** power
+        return both
+
+    return Objective(f"caricature({layer})", (layer,), value, still=True)
+
+
+def inversion(net: Network, picture: Any, layer: str) -> Objective:
+    """A picture that a layer cannot tell from `picture`: minus the squared distance of their maps, relative.
+
+    0 is reached when they are equal, -1 is as far as black silence. Reference: Mahendran and Vedaldi, 2015,
+    "Understanding deep image representations by inverting them".
+    """
+    target = _target(net, picture, layer)
+
+    def value(a: Answers) -> torch.Tensor:
+        maps, goal = _alike(a.maps[layer], target, layer)
+        return -(maps - goal).square().flatten(1).sum(1) / goal.square().sum().clamp(min=1e-12)
+
+    return Objective(f"inversion({layer})", (layer,), value, still=True)
+
+
+# ---- penalties on the picture: subtract them ----
+
+
+def total_variation() -> Objective:
+    """The mean absolute difference of neighbouring pixels; subtract it for smoother pictures."""
+
+    def value(a: Answers) -> torch.Tensor:
+        x = a.pictures
+        return x.diff(dim=2).abs().mean((1, 2, 3)) + x.diff(dim=3).abs().mean((1, 2, 3))
+
+    return Objective("total_variation()", (), value, local=True)
+
+
+def l1(target: Any = 0.5) -> Objective:
+    """The mean absolute distance of the pixels from `target`, a number or a picture in [0,1]."""
+    return Objective(f"l1({_said(target)})", (), lambda a: _off(a.pictures, target).abs().mean(1), local=True)
+
+
+def l2(target: Any = 0.5) -> Objective:
+    """The root mean square distance of the pixels from `target`, a number or a picture in [0,1]."""
+    return Objective(
+        f"l2({_said(target)})", (), lambda a: _off(a.pictures, target).square().mean(1).add(1e-12).sqrt(), local=True
+    )
+
+
+def blur(sigma: float = 1.0) -> Objective:
+    """The mean absolute difference of the picture from itself blurred with a Gaussian of `sigma` pixels."""
+    if not sigma > 0:
+        raise LensError(f"blur takes a sigma above 0 pixels, got {sigma}.")
+
+    def value(a: Answers) -> torch.Tensor:
+        x = a.pictures
+        return (x - blurred(x, sigma)).abs().flatten(1).mean(1)
+
+    return Objective(f"blur({sigma:g})", (), value, local=True)
+
+
+# ---- for the engine ----
+
+
+def at_centre(goals: Sequence[Unit | Direction]) -> Objective:
+    """Picture i's own goal: the neuron of its unit, or its direction, in the middle of the canvas; units keep their places."""
+    name = goals[0].layer
+    channels = torch.tensor([g.channel if isinstance(g, Unit) else 0 for g in goals])
+    n = torch.arange(len(goals))
+
+    def value(a: Answers) -> torch.Tensor:
+        maps = a.maps[name]
+        middle = a.place(name)
+        places = [g.place or middle if isinstance(g, Unit) else middle for g in goals]
+        rows, columns = torch.tensor(places).T
+        if all(isinstance(g, Unit) for g in goals):
+            return maps[n, channels, rows, columns]
+        weights = torch.stack([_weights(g, maps) for g in goals])
+        return (maps[n, :, rows, columns] * weights).sum(1)
+
+    return Objective(f"{len(goals)} units of {name}", (name,), value, tuple(goals), len(goals), True)
+
+
+def gram_similarity(maps: torch.Tensor) -> torch.Tensor:
+    """(N,) mean cosine similarity of each picture's Gram matrix over channels to those of the others; (N,C,h,w) maps."""
+    flat = maps.flatten(2)
+    grams = F.normalize((flat @ flat.transpose(1, 2)).flatten(1), dim=1, eps=1e-12)
+    alike = grams @ grams.T
+    return (alike.sum(1) - alike.diagonal()) / max(1, len(maps) - 1)
+
+
+def unit_vector(direction: Direction, maps: torch.Tensor) -> torch.Tensor:
+    """(C,) the direction at length 1, on the device of `maps`."""
+    v = torch.tensor(direction.vector, dtype=maps.dtype, device=maps.device)
+    if len(v) != maps.shape[1]:
+        raise LensError(f"Layer {direction.layer!r} has {maps.shape[1]} channels, the direction {len(v)} numbers.")
+    unit: torch.Tensor = v / v.norm()
+    return unit
+
+
+def _weights(goal: Unit | Direction, maps: torch.Tensor) -> torch.Tensor:
+    if isinstance(goal, Direction):
+        return unit_vector(goal, maps)
+    return F.one_hot(torch.tensor(goal.channel), maps.shape[1]).to(maps)
+
+
+def _several(n: int) -> int:
+    if not isinstance(n, int) or n < 2:
+        raise LensError(f"n is a whole number of pictures, 2 or more, got {n!r}.")
+    return n
+
+
+def _class(index: int | str, a: Answers) -> int:
+    classes = a.maps[""].shape[1]
+    if isinstance(index, str):
+        labels = list(a.labels or ())
+        if index not in labels:
+            near = nearest(index, labels)
+            hint = f"did you mean {', '.join(near)}?" if near else "`network.labels` lists them; an index will do too."
+            raise LensError(f"The network has no class {index!r}; {hint}")
+        return labels.index(index)
+    if not 0 <= index < classes:
+        raise LensError(f"The network has classes 0 to {classes - 1}, not {index}.")
+    return index
+
+
+def _target(net: Network, picture: Any, layer: str) -> torch.Tensor:
+    net = as_network(net)
+    with net.evaluation(), torch.no_grad():
+        return net.outputs(net.picture(picture)[None], [layer])[layer].clone()
+
+
+def _alike(maps: torch.Tensor, target: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+    if maps.shape[1:] != target.shape[1:]:
+        raise LensError(
+            f"On this canvas {layer!r} answers with {tuple(maps.shape[1:])}, to the picture it answered with "
+            f"{tuple(target.shape[1:])}; leave out size, so that the canvas is the network's input."
+        )
+    return maps, target.to(maps)
+
+
+def _off(pictures: torch.Tensor, target: Any) -> torch.Tensor:
+    """(N, pixels) distances from a number or a picture."""
+    if not isinstance(target, (int, float)):
+        target = read_picture(target, tuple(pictures.shape[1:])).to(pictures)
+    off: torch.Tensor = (pictures - target).flatten(1)
+    return off
+
+
+def _said(target: Any) -> str:
+    return f"{target:g}" if isinstance(target, (int, float)) else "picture"

@@ -1,0 +1,166 @@
+"""Reading a goal: which pictures are wanted, on which canvas, and which neuron is in its middle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from nn_lens.engine.maximizing import objectives
+from nn_lens.engine.maximizing.objectives import Objective
+from nn_lens.engine.network.network import Network
+from nn_lens.errors import LensError
+from nn_lens.units import Direction, Unit
+
+Goal = Unit | str | Direction | Objective | Sequence[Unit | str | Direction]
+
+MARGIN = 16  # pixels of canvas beyond the receptive field
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a goal asks for.
+
+    `names` one per picture; `shape` (C,H,W) of the canvas; `centres` the neuron in its middle, by layer; `field`
+    (height, width) of the middle part that the goal sees; `whole`: whether that is all of it, wherever it looks.
+    `goals` are units and directions of one layer, a picture each, or one objective, which makes all pictures.
+    """
+
+    goals: tuple[Unit | Direction | Objective, ...]
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    centres: dict[str, tuple[int, int]]
+    field: tuple[int, ...]
+    whole: bool
+
+    @property
+    def single(self) -> Objective | None:
+        """The one objective, where it is not units and directions that are wanted."""
+        return self.goals[0] if isinstance(self.goals[0], Objective) else None
+
+    @property
+    def apart(self) -> bool:
+        """Whether the pictures do not depend on one another."""
+        return self.single is None or self.single.pictures == 1
+
+    def objective(self, pictures: Sequence[int]) -> Objective:
+        """The objective of some of the pictures, by their numbers."""
+        if self.single is not None:
+            return self.single
+        return objectives.at_centre([self.goals[i] for i in pictures])  # type: ignore[misc]
+
+    def seed(self, picture: int, seed: int) -> int:
+        """A seed that depends on what a picture is of, and not on its neighbours."""
+        goal = None if self.single is not None else self.goals[picture]
+        text = f"{seed} {self.names[picture]} {getattr(goal, 'vector', '')}"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
+
+
+def wanted(net: Network, goal: Goal, size: int | tuple[int, int] | None) -> Wanted:
+    """The goal, read and checked against the network.
+
+    Raises:
+        LensError: units that the network does not have, of different layers, or a size that is none.
+    """
+    if isinstance(goal, Objective):
+        _check(net, goal)
+        n = goal.pictures
+        names = (goal.name,) if n == 1 else tuple(f"{goal.name} [{i + 1} of {n}]" for i in range(n))
+        goals: tuple[Any, ...] = (goal,)
+        layers = goal.layers if goal.local else ()
+    else:
+        goals = tuple(_units(net, goal))
+        names = tuple(map(str, goals))
+        layers = () if any(getattr(g, "place", None) for g in goals) else (goals[0].layer,)
+    shape = _canvas(net, layers, size)
+    field = _field(net, layers, shape)
+    whole = not layers or any(net[name].receptive_field.whole for name in layers)
+    read = dict.fromkeys(goals[0].layers if isinstance(goal, Objective) else (goals[0].layer,))
+    return Wanted(goals, names, shape, central_neurons(net, [name for name in read if name], shape), field, whole)
+
+
+def _check(net: Network, goal: Objective) -> None:
+    for unit in goal.units:
+        net.unit(unit) if isinstance(unit, Unit) else checked_direction(net, unit)
+    for name in goal.layers:
+        if name:
+            net[net.layer_and_token(name)[0]].layout  # noqa: B018  raises for a layer that cannot be shown
+
+
+def _units(net: Network, goal: Any) -> list[Unit | Direction]:
+    if not isinstance(goal, (Unit, str, Direction, Iterable)):
+        raise LensError(
+            f'A goal is a Unit or its text "layer:channel", a Direction, an Objective, or a list; got {goal!r}.'
+        )
+    several = [goal] if isinstance(goal, (Unit, str, Direction)) else list(goal)
+    if not several:
+        raise LensError("There is nothing to maximize: the list of units is empty.")
+    found: list[Unit | Direction] = []
+    for entry in several:
+        if isinstance(entry, Objective):
+            raise LensError("A list holds units and directions of one layer; maximize objectives one by one.")
+        found.append(checked_direction(net, entry) if isinstance(entry, Direction) else net.unit(entry))
+    layers = sorted({g.layer for g in found})
+    if len(layers) > 1:
+        raise LensError(
+            f"A list is optimized as one batch, so its units are of one layer; got {', '.join(layers)}. "
+            "Call maximize once per layer."
+        )
+    return found
+
+
+def checked_direction(net: Network, direction: Direction) -> Direction:
+    """`direction`, if it has a number for each channel of its layer."""
+    channels = net[direction.layer].layout.channels
+    if len(direction.vector) != channels:
+        raise LensError(
+            f"Layer {direction.layer!r} has {channels} channels, the direction {len(direction.vector)} numbers."
+        )
+    return direction
+
+
+def _canvas(net: Network, layers: Sequence[str], size: Any) -> tuple[int, ...]:
+    """The shape of the pictures: just larger than the receptive field where only the middle of `layers` counts."""
+    shape = net.input_shape
+    if len(shape) != 3:
+        if size is not None:
+            raise LensError(f"This network reads vectors of {shape[0]} numbers; it takes no size.")
+        return shape
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int) else size
+        if min(height, width) < 1:
+            raise LensError(f"size is a side or (height, width) in pixels, got {size}.")
+        return shape[0], int(height), int(width)
+    return shape[0], *(min(n, side + MARGIN) for n, side in zip(shape[1:], _field(net, layers, shape), strict=True))
+
+
+def _field(net: Network, layers: Sequence[str], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sides of the largest receptive field of `layers`, at most the canvas; the canvas where there is none."""
+    fields = [net[name].receptive_field for name in layers] if len(shape) == 3 else []
+    if not fields or any(field.whole for field in fields):
+        return shape[1:]
+    return tuple(min(n, max(f.size[axis] for f in fields)) for axis, n in enumerate(shape[1:]))
+
+
+def central_neurons(net: Network, names: Sequence[str], shape: tuple[int, ...]) -> dict[str, tuple[int, int]]:
+    """The neuron whose box is best centred on a canvas of `shape`; the middle of the map where boxes are not known."""
+    names = [name for name in names if net.layer_and_token(name)[1] is None]
+    if len(shape) != 3 or not names:
+        return {}
+    with net.evaluation(), torch.no_grad():
+        maps = net.outputs(torch.full((1, *shape), 0.5), names)
+    return {
+        name: (_middle(net, name, maps[name], shape, 0), _middle(net, name, maps[name], shape, 1)) for name in names
+    }
+
+
+def _middle(net: Network, name: str, maps: torch.Tensor, shape: tuple[int, ...], axis: int) -> int:
+    field, n = net[name].receptive_field, maps.shape[2 + axis]
+    if field.whole:
+        return int(n // 2)
+    boxes = field.offset[axis] + field.stride[axis] * np.arange(n) + field.size[axis] / 2
+    return int(np.argmin(np.abs(boxes - shape[1 + axis] / 2)))

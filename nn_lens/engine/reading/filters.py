@@ -1,0 +1,120 @@
+"""Filters: the weights of a layer, as pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.pictures.images import DIVERGING, colour_table, signed_levels
+from nn_lens.engine.pictures.results import Result, tile_figure
+from nn_lens.errors import LensError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False)
+class Filters(Result):
+    """The filters of one layer: `weights` (O,I,kH,kW) float32; `reads_rgb` if they look at an RGB picture."""
+
+    layer: str
+    weights: np.ndarray
+    reads_rgb: bool
+
+    def images(self) -> np.ndarray:
+        """uint8, one scale per filter, 128 = zero: (O,kH,kW,3) colours if the layer reads RGB, else (O,I,kH,kW) grey."""
+        levels = signed_levels(self.weights, (1, 2, 3))
+        return levels.transpose(0, 2, 3, 1) if self.reads_rgb else levels
+
+    @property
+    def alt_text(self) -> str:
+        """What the figure shows."""
+        o, i, h, w = self.weights.shape
+        colour = "in colour" if self.reads_rgb else f"over {i} inputs"
+        return f"{o} filters of {h}x{w} of layer {self.layer}, {colour}"
+
+    def figure(self) -> Figure:
+        """A tile per filter: in colour, or its strongest input slice (blue negative, orange positive)."""
+        images = self.images()
+        if self.reads_rgb:
+            return tile_figure(images, [str(c) for c in range(len(images))])
+        strongest = np.abs(self.weights).sum((2, 3)).argmax(1)
+        slices = colour_table(DIVERGING)[images[np.arange(len(images)), strongest]]
+        titles = [f"{c} (input {i})" for c, i in enumerate(strongest)]
+        return tile_figure(slices, titles)
+
+
+def filters(net: Network, layer: str) -> Filters:
+    """The weights of a convolution (O,I,kH,kW), I = in_channels / groups, or of a linear layer (O,I,1,1).
+
+    Raises:
+        UnknownLayer: no such layer. LensError: it has no filters; names the nearest layer that has.
+    """
+    net = as_network(net)
+    found = net[layer]
+    weights = _weights(net.module(layer))
+    if weights is None:
+        raise LensError(
+            f"Layer {layer!r} ({found.kind}) has no filters; the nearest layer that has is {_nearest(net, layer)}."
+        )
+    reads_rgb = (
+        weights.shape[1] == 3
+        and net.input_shape[0] == 3
+        and found.reason is None
+        and found.receptive_field.size == _extent(net.module(layer))
+    )
+    return Filters(layer, weights, reads_rgb)
+
+
+def filter_shape(net: Network, layer: str) -> tuple[int, int, int] | None:
+    """(inputs, kH, kW) of one of the layer's filters, None for a layer that `filters` refuses."""
+    module = net.module(layer)
+    if not isinstance(module, _WEIGHTED):
+        return None
+    planes, *kernel = (int(n) for n in _filters_first(module).shape[1:])
+    height, width = {0: (1, 1), 1: (1, *kernel), 2: tuple(kernel)}[len(kernel)]
+    return planes, height, width
+
+
+_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def _filters_first(module: nn.Module) -> torch.Tensor:
+    """The weights with the filter's own index first; a transposed convolution stores it second."""
+    weight = module.get_parameter("weight").detach()
+    return weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) and module.groups == 1 else weight
+
+
+def _weights(module: nn.Module) -> np.ndarray | None:
+    if not isinstance(module, _WEIGHTED):
+        return None
+    weight = _filters_first(module).float().cpu()
+    if isinstance(module, nn.Conv1d):
+        weight = weight[:, :, None]
+    while weight.ndim < 4:
+        weight = weight[..., None]
+    return np.ascontiguousarray(weight.numpy()).copy()
+
+
+def _extent(module: nn.Module) -> tuple[int, ...]:
+    if not isinstance(module, nn.Conv2d):
+        return ()
+    return tuple(d * (k - 1) + 1 for d, k in zip(module.dilation, module.kernel_size, strict=True))
+
+
+def _nearest(net: Network, layer: str) -> str:
+    """The layer with filters that is fewest layers away, and the last one before, whose numbers a unit works on."""
+    names = [other.name for other in net.layers]
+    here = names.index(layer)
+    there = [i for i, name in enumerate(names) if isinstance(net.module(name), _WEIGHTED)]
+    if not there:
+        return "none: this network has neither convolutions nor linear layers"
+    near = min(there, key=lambda i: (abs(i - here), i))
+    before = [i for i in there if i <= here][-1:]
+    more = f", the last before it {names[before[0]]!r}" if before and before[0] != near else ""
+    return f"{names[near]!r}{more}"
