@@ -19,22 +19,33 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HERE = Path(__file__).parent
 STATIC, LABEXTENSION = HERE.parent / "static", HERE.parent / "labextension"
-STARTER = HERE.parent.parent / "notebooks" / "01_first_look.ipynb"
-STARTER_COPY = HERE / "src" / "lab" / "first_look.json"  # made by the build, so that the extension carries it
+STARTER_COPY = "first_look.json"  # made by the build, so that the extension carries it
 STAMP = STATIC / "sources.sha256"
-SOURCES = ["src", "style", "package.json", "package-lock.json", "tsconfig.json", "tsconfig.lab.json", "hatch_build.py"]
+# Relative to this folder; the tables are read by Python, and bundled with the views.
+SOURCES = [
+    *("src", "style", "package.json", "package-lock.json", "tsconfig*.json", "hatch_build.py"),
+    *("../widgets/*.json", "../../notebooks/01_first_look.ipynb"),
+]
+
+
+def source_files() -> list[Path]:
+    """Everything that the built files are made from."""
+    files = []
+    for pattern in SOURCES:
+        found = sorted(HERE.glob(pattern))
+        if not found:
+            raise FileNotFoundError(f"the front end is made from {pattern}, which is not in {HERE}")
+        for path in found:
+            files += [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+    return [file for file in files if file.name != STARTER_COPY]
 
 
 def sources_hash() -> str:
-    """A hash of everything that the built files are made from."""
+    """A hash of the names and contents of `source_files`."""
     digest = hashlib.sha256()
-    for name in SOURCES:
-        path = HERE / name
-        files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file() and f != STARTER_COPY)
-        for file in files:
-            digest.update(f"{file.relative_to(HERE).as_posix()}\0".encode())
-            digest.update(file.read_bytes())
-    digest.update(STARTER.read_bytes())
+    for file in source_files():
+        digest.update(f"{Path(os.path.relpath(file, HERE)).as_posix()}\0".encode())
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
