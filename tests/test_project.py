@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
+import json
 import re
 import shutil
 import subprocess
@@ -66,10 +67,16 @@ def test_quickstart_of_the_readme(tmp_path, monkeypatch):
 
 
 def test_tests_run_on_the_installed_package():
+    """Not on a checkout that happens to be where the tests were started."""
     import nn_lens
 
-    assert importlib.util.find_spec("nn_lens") is not None
-    assert (Path(nn_lens.__file__).parent / "static" / "nn-lens.js").is_file()
+    installed = importlib.metadata.distribution("nn-lens")
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+    editable = origin.get("dir_info", {}).get("editable", False)
+    expected = ROOT / "nn_lens" if editable else Path(installed.locate_file("nn_lens"))
+    package = Path(nn_lens.__file__).parent
+    assert package.samefile(expected), f"start the tests with `pytest`: {package} is not {expected}"
+    assert (package / "static" / "nn-lens.js").is_file()
 
 
 @pytest.mark.parametrize("script", [".ci/run", "binder/postBuild"])
