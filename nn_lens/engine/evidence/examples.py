@@ -91,6 +91,7 @@ class DatasetExamples(Result):
     score: str
     count: int
     skipped: tuple[str, ...]
+    _net: Network
     _state: Pass
     _source: Source
 
@@ -173,7 +174,7 @@ class DatasetExamples(Result):
         from matplotlib.figure import Figure
 
         shown = [self.units[self._column(u)] for u in units] if units is not None else list(self.units[:8])
-        if len(self._source.net.input_shape) != 3:
+        if len(self._net.input_shape) != 3:
             return self._histograms(shown)
         figure = Figure(figsize=(n * 0.9, len(shown) * 1.15 + 0.1))
         for r, unit in enumerate(shown):
@@ -211,13 +212,13 @@ class DatasetExamples(Result):
         return found
 
     def _example(self, column: int, index: int, value: float, place: tuple[int, int]) -> Example:
-        net, unit = self._source.net, self.units[column]
+        net, unit = self._net, self.units[column]
         box = net[unit.layer].receptive_field.box(*place) if len(net.input_shape) == 3 else None
         return Example(index, value, *place, box, self.picture)
 
     def _placed(self, column: int, picks: Sequence[tuple[int, float]]) -> list[Example]:
         """Examples of pictures whose strongest place is not known yet."""
-        net, unit = self._source.net, self.units[column]
+        net, unit = self._net, self.units[column]
         if not picks:
             return []
         x = torch.stack([self._source[index] for index, _ in picks]).float()
@@ -300,7 +301,7 @@ def _steps(
     question = {"units": [str(u) for u in units], "k": k, "score": name, "seed": seed, "weights": net.fingerprint()}
     if file is not None and file.is_file():
         state.load(file, question)
-    found = DatasetExamples(units, k, name, state.count, tuple(source.skipped), state, source)
+    found = DatasetExamples(units, k, name, state.count, tuple(source.skipped), net, state, source)
     saved = time.monotonic()
     try:
         if state.count:
@@ -310,7 +311,7 @@ def _steps(
             if file is not None and time.monotonic() - saved > _SAVED_EVERY:
                 state.save(file, question)
                 saved = time.monotonic()
-            yield DatasetExamples(units, k, name, state.count, tuple(source.skipped), state, source)
+            yield DatasetExamples(units, k, name, state.count, tuple(source.skipped), net, state, source)
     finally:
         if file is not None:
             state.save(file, question)
