@@ -38,11 +38,11 @@ _PUBLIC = {
     "demo": "networks",
     "Session": "sessions.session",
     "Lens": "widgets.lens",
-    "FiltersView": "widgets.filters",
-    "MaximizationView": "widgets.maximization",
-    "ActivationsView": "widgets.activations",
-    "ExamplesView": "widgets.examples",
-    "AttributionView": "widgets.attribution",
+    "FiltersView": "widgets.views",
+    "MaximizationView": "widgets.views",
+    "ActivationsView": "widgets.views",
+    "ExamplesView": "widgets.views",
+    "AttributionView": "widgets.views",
     "KernelLab": "widgets.kernel_lab",
 }
 _MODULES = {
@@ -86,13 +86,13 @@ if TYPE_CHECKING:
     from nn_lens.sessions.session import Session as Session
     from nn_lens.units import Direction as Direction
     from nn_lens.units import Unit as Unit
-    from nn_lens.widgets.activations import ActivationsView as ActivationsView
-    from nn_lens.widgets.attribution import AttributionView as AttributionView
-    from nn_lens.widgets.examples import ExamplesView as ExamplesView
-    from nn_lens.widgets.filters import FiltersView as FiltersView
     from nn_lens.widgets.kernel_lab import KernelLab as KernelLab
     from nn_lens.widgets.lens import Lens as Lens
-    from nn_lens.widgets.maximization import MaximizationView as MaximizationView
+    from nn_lens.widgets.views import ActivationsView as ActivationsView
+    from nn_lens.widgets.views import AttributionView as AttributionView
+    from nn_lens.widgets.views import ExamplesView as ExamplesView
+    from nn_lens.widgets.views import FiltersView as FiltersView
+    from nn_lens.widgets.views import MaximizationView as MaximizationView
 
 __all__ = sorted([*_PUBLIC, *_MODULES])
 

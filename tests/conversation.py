@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from nn_lens.widgets.table import TABLE
+
 
 class Conversation:
     """A panel, and the messages that it would send to the browser."""
@@ -11,20 +13,24 @@ class Conversation:
     def __init__(self, panel):
         self.panel, self.sent, self.ids = panel, [], 0
         self.arrived = threading.Condition()
-        panel._post = self.post
+        panel._conversation.send = self.send
 
-    def post(self, content, buffers):
+    def send(self, content, buffers):
         with self.arrived:
             self.sent.append((content, buffers))
             self.arrived.notify_all()
 
     def tell(self, content, *buffers):
-        self.panel._receive(self.panel, content, list(buffers))
+        self.panel._conversation.receive(content, list(buffers))
 
     def want(self, what, **content):
+        """Asks; of a picture the one that is shown, and all of a layer that could come in parts."""
         self.ids += 1
-        if what in ("maps", "scores", "blocks", "attribution", "ablation"):
+        about = TABLE.kinds[what].about
+        if "picture" in about:
             content.setdefault("picture", self.panel._picture["key"])
+        if "part" in about:
+            content = {"start": 0, "count": 4096, **content}
         self.tell({"type": "want", "what": what, "id": self.ids, **content})
         return self.ids
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -14,19 +14,21 @@ from nn_lens.engine.maximizing.maximize import Maximized, Run
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import images
-from nn_lens.engine.reading.activations import several_activations
-from nn_lens.engine.reading.arithmetic import Arithmetic, arithmetic
-from nn_lens.engine.reading.filters import filters
+from nn_lens.engine.reading import activations as activations_of
+from nn_lens.engine.reading import arithmetic as arithmetic_of
+from nn_lens.engine.reading import filters as filters_of
 from nn_lens.sessions.session import Session
 from nn_lens.units import Direction, Unit
 
-PAGE = 12  # units, as in the views' store.ts
 PREVIEW_STEP = 2  # the first step whose pictures show more than the noise they start from
-CHUNK_BYTES = 4 << 20  # a layer of more levels than this is sent in parts
+PRINTED = 12  # units whose maximizing images a figure shows
+
+Figure = Callable[[Session, Unit, Any], Any]
+"""Makes the matplotlib Figure of a view at a unit and a picture; for the worker's thread alone."""
 
 
 @dataclass(frozen=True)
-class Stack:
+class Tiles:
     """One layer's tiles as uint8 levels, in whole or in part.
 
     `levels` (N, planes, h, w) from unit `start` of `total`; `ranges` (N,2): the values of levels 0 and 255;
@@ -71,8 +73,10 @@ def scores(session: Session, picture: Any, k: int = 5) -> Iterator[list[tuple[st
     yield session.network().predict(picture, k)
 
 
-def maps(session: Session, picture: Any, key: str, layer: str, unit: int = 0) -> Iterator[Stack]:
-    """The activation maps of `layer`; of a layer beyond 4 MB, the part that holds `unit`.
+def maps(
+    session: Session, picture: Any, key: str, layer: str, start: int = 0, count: int | None = None
+) -> Iterator[Tiles]:
+    """The activation maps of `count` units of `layer` from `start` on; None: of all that follow.
 
     key: names the picture; maps of the same key, layer and weights are kept.
     """
@@ -80,26 +84,26 @@ def maps(session: Session, picture: Any, key: str, layer: str, unit: int = 0) ->
     name = f"maps {version} {key} {layer}"
     kept = session.cache.get(name)
     if kept is None:
-        found = several_activations(net, picture, [layer])[0][layer].maps
+        found = activations_of.several_activations(net, picture, [layer])[0][layer].maps
         levels, ranges, signed = images.map_levels(found)
         kept = {
             "levels": levels[:, None], "ranges": ranges.astype(np.float32), "signed": np.array(signed),
             **_numbers(found),
         }  # fmt: skip
         session.cache.put(name, kept)
-    yield _part(kept, layer, unit, images.DIVERGING if kept["signed"] else images.SEQUENTIAL, version)
+    yield _part(kept, layer, start, count, images.DIVERGING if kept["signed"] else images.SEQUENTIAL, version)
 
 
-def layer_filters(session: Session, layer: str, unit: int = 0) -> Iterator[Stack]:
-    """The filters of `layer`: in colour where it reads RGB, else one plane per input; in parts like `maps`."""
+def filters(session: Session, layer: str, start: int = 0, count: int | None = None) -> Iterator[Tiles]:
+    """The filters of `count` units of `layer` from `start` on: in colour where it reads RGB, else one plane per input."""
     net, version = session.network(), session.running
-    found = filters(net, layer)
+    found = filters_of.filters(net, layer)
     levels = found.images()
     if found.reads_rgb:
         levels = levels.transpose(0, 3, 1, 2)
     peak = np.abs(found.weights).max((1, 2, 3))
     kept = {"levels": levels, "ranges": np.stack([-peak * 128 / 127, peak], 1), **_numbers(found.weights)}
-    yield _part(kept, layer, unit, "rgb" if found.reads_rgb else images.DIVERGING, version)
+    yield _part(kept, layer, start, count, "rgb" if found.reads_rgb else images.DIVERGING, version)
 
 
 def page(session: Session, units: Sequence[Unit | Direction], seed: int = 0, negative: bool = False) -> Iterator[Page]:
@@ -128,9 +132,15 @@ def page(session: Session, units: Sequence[Unit | Direction], seed: int = 0, neg
     yield _page(units, found, True, version)
 
 
-def sum_of(session: Session, picture: Any, unit: Unit) -> Iterator[Arithmetic]:
+def finished(pages: Iterator[Page]) -> Iterator[Page | None]:
+    """The finished of `pages`, None for those on the way."""
+    for made in pages:
+        yield made if made.finished else None
+
+
+def arithmetic(session: Session, picture: Any, unit: Unit) -> Iterator[arithmetic_of.Arithmetic]:
     """The multiplication behind one neuron's answer to a picture."""
-    yield arithmetic(session.network(), picture, unit)
+    yield arithmetic_of.arithmetic(session.network(), picture, unit)
 
 
 def field(session: Session, layer: str) -> Iterator[ReceptiveField]:
@@ -143,11 +153,10 @@ def maximized(session: Session, unit: Unit, seed: int = 0) -> Iterator[Maximized
     yield from _result(page(session, [unit], seed))
 
 
-def page_of(session: Session, unit: Unit) -> Iterator[Maximized | None]:
-    """The maximizing images of the page of a layer that holds a unit; None while they are being made."""
-    start = unit.channel // PAGE * PAGE
-    last = min(start + PAGE, session.network()[unit.layer].channels)
-    yield from _result(page(session, [Unit(unit.layer, c) for c in range(start, last)]))
+def _page_figure(session: Session, unit: Unit, _picture: Any) -> Any:
+    start = unit.channel // PRINTED * PRINTED
+    end = min(start + PRINTED, session.network()[unit.layer].channels)
+    return last(_result(page(session, [Unit(unit.layer, c) for c in range(start, end)]))).figure()
 
 
 def _result(pages: Iterator[Page]) -> Iterator[Maximized | None]:
@@ -195,12 +204,36 @@ def _numbers(values: np.ndarray) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def _part(kept: Any, layer: str, unit: int, colour: str, version: int) -> Stack:
+def _part(kept: Any, layer: str, start: int, count: int | None, colour: str, version: int) -> Tiles:
     levels = kept["levels"]
-    most = max(1, CHUNK_BYTES // max(1, levels[0].nbytes))
-    start = min(unit, len(levels) - 1) // most * most
-    cut = slice(start, start + most)
+    cut = slice(start, None if count is None else start + count)
     numbers = {n: kept[n][cut].astype(np.float32) for n in ("ranges", "largest", "mean", "active", "where")}
-    return Stack(
+    return Tiles(
         layer, start, len(levels), np.ascontiguousarray(levels[cut]), colour=colour, version=version, **numbers
     )
+
+
+# ---- figures ----
+
+
+def last(steps: Iterator[Any]) -> Any:
+    """The last of `steps`."""
+    result = None
+    for result in steps:  # noqa: B007
+        pass
+    return result
+
+
+def channel_of(unit: Unit) -> Unit:
+    """The channel of a neuron."""
+    return Unit(unit.layer, unit.channel)
+
+
+FIGURES: dict[str, Figure] = {
+    "unit": lambda s, u, p: last(maximized(s, channel_of(u))).figure(),
+    "filters": lambda s, u, p: filters_of.filters(s.network(), u.layer).figure(),
+    "maximization": _page_figure,
+    "activations": lambda s, u, p: activations_of.activations(s.network(), p, u.layer).figure(),
+    "arithmetic": lambda s, u, p: arithmetic_of.arithmetic(s.network(), p, u).figure(),
+}
+"""By view, what it shows as a figure."""

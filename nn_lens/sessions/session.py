@@ -20,6 +20,7 @@ from nn_lens.sessions import cpu
 from nn_lens.sessions.cache import Cache, default_folder
 from nn_lens.sessions.checkpoints import Checkpoint, Checkpoints
 from nn_lens.sessions.copies import Copy
+from nn_lens.sessions.dataset_pass import DatasetPasses
 from nn_lens.sessions.jobs import Cancelled, Job, Mailbox, State, advance
 
 
@@ -40,8 +41,8 @@ class Session:
         self.dataset = dataset
         folder = default_folder() if cache is None or cache is True else Path(cache) if cache else None
         self.cache = Cache(folder)
-        self.kept: dict[Any, Any] = {}
-        """What jobs leave for one another, such as a pass over the dataset; used on the worker's thread alone."""
+        self.passes = DatasetPasses(dataset)
+        """The passes over the dataset, which jobs leave for one another; for the worker's thread alone."""
         self.checkpoints = Checkpoints()
         self._past: Checkpoint | None = None
         self._copy = Copy(self.net)
@@ -214,7 +215,7 @@ class Session:
             thread.join(timeout=10)
         self._copy.forget()
         self._fingerprint = None
-        self.kept.clear()
+        self.passes.clear()
         self.cache.forget()
         cpu.return_memory()
 

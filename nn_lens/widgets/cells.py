@@ -1,4 +1,4 @@
-"""What a notebook's cells tell a panel: that the model may have changed, and that its own cell was run again."""
+"""What a notebook's cells tell a widget: that one has ended, and that the widget's own was run again."""
 
 from __future__ import annotations
 
@@ -7,38 +7,35 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 
-class CellPanel(Protocol):
-    """What is told of cells."""
-
-    def weights_may_have_moved(self) -> None:
-        """A cell has ended."""
+class Closable(Protocol):
+    """What a cell makes."""
 
     def close(self) -> None:
-        """The cell that made the panel makes another."""
+        """The cell makes another."""
 
 
 _made: dict[str, tuple[str, weakref.WeakSet[Any]]] = {}
-"""By cell: the run in which it last made panels, and those panels."""
+"""By cell: the run in which it last made widgets, and those widgets."""
 
 
-def watch(panel: CellPanel) -> Callable[[], None]:
-    """Tells `panel` after each cell that the weights may have moved; what it gives back ends that."""
+def watch(ended: Callable[[], None]) -> Callable[[], None]:
+    """Calls a method after each cell, while its object lives; what `watch` gives back ends that."""
     shell = _shell()
     if shell is None:
         return lambda: None
-    reference = weakref.ref(panel)
+    method = weakref.WeakMethod(ended)
 
     def look(*_: Any) -> None:
-        found = reference()
-        if found is not None:
-            found.weights_may_have_moved()
+        call = method()
+        if call is not None:
+            call()
 
     shell.events.register("post_run_cell", look)
     return lambda: shell.events.unregister("post_run_cell", look)
 
 
-def close_earlier(panel: CellPanel) -> None:
-    """Closes the panels that earlier runs of the running cell made, and remembers `panel` as made by this one.
+def close_earlier(widget: Closable) -> None:
+    """Closes the widgets that earlier runs of the running cell made, and remembers `widget` as made by this one.
 
     Without this they would live on unseen, held by the notebook's outputs, each with a worker and a copy of its network.
     """
@@ -48,13 +45,13 @@ def close_earlier(panel: CellPanel) -> None:
     if not message or cell is None:
         return
     run = message["header"]["msg_id"]
-    last, panels = _made.get(cell, (run, weakref.WeakSet()))
+    last, widgets = _made.get(cell, (run, weakref.WeakSet()))
     if last != run:
-        for earlier in list(panels):
+        for earlier in list(widgets):
             earlier.close()
-        panels = weakref.WeakSet()
-    panels.add(panel)
-    _made[cell] = run, panels
+        widgets = weakref.WeakSet()
+    widgets.add(widget)
+    _made[cell] = run, widgets
 
 
 def _shell() -> Any:

@@ -1,6 +1,8 @@
-"""Which layers of two networks belong side by side."""
+"""Which layers and units of two networks correspond."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError
@@ -14,11 +16,11 @@ def shown_layers(net: Network) -> list[str]:
         LensError: there are none; says why.
     """
     layers = net.layers
-    found = [layer.name for layer in layers if layer.reason is None]
-    if not found:
+    shown = [layer.name for layer in layers if layer.reason is None]
+    if not shown:
         why = layers[0].reason if layers else "no module inside it gives a tensor"
         raise LensError(f"{net.name} has no layer that can be shown: {why}.")
-    return found
+    return shown
 
 
 def counterparts(first: Network, second: Network) -> dict[str, str]:
@@ -32,9 +34,9 @@ def counterparts(first: Network, second: Network) -> dict[str, str]:
     return {name: name if name in theirs else nearest(i) for i, name in enumerate(ours)}
 
 
-def beside(unit: Unit, pairs: dict[str, str], first: Network, second: Network) -> Unit:
+def counterpart(unit: Unit, layers: Mapping[str, str], first: Network, second: Network) -> Unit:
     """The unit of `second`: of the layer's counterpart the same channel, or its last; the same place on the same grid."""
-    layer = second[pairs[unit.layer]]
+    layer = second[layers[unit.layer]]
     channel = min(unit.channel, layer.channels - 1)
     if first[unit.layer].layout.grid != layer.layout.grid:
         return Unit(layer.name, channel)

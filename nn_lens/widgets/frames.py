@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 Message = tuple[dict[str, Any], list[bytes]]
+"""What goes to the browser: a head, and buffers."""
 
 IN_FLIGHT = 2  # frames sent and not acknowledged
 PACE = 0.08  # seconds between frames at least: more only takes time from the sliders

@@ -38,7 +38,16 @@ class KernelLab(anywidget.AnyWidget):
             a grey picture.
 
     Raises:
-        LensError: a kernel that is none, or larger than 15x15. PictureError: no picture.
+        LensError: `kernel` is not rows of finite numbers, or is larger than 15x15. PictureError: `picture` cannot be read
+            as a picture.
+
+    >>> lab = nl.KernelLab(nl.demo().samples["cat"], kernel=[[-1, 0, 1]])
+    >>> lab.pixels.shape, lab.map.shape
+    ((128, 96), (128, 94))
+    >>> lab.stride = 2
+    >>> lab.map.shape
+    (64, 47)
+    >>> lab.close()
     """
 
     kernel: Any = traitlets.Any(help="rows of numbers").tag(sync=True)
@@ -61,7 +70,6 @@ class KernelLab(anywidget.AnyWidget):
             _esm=bundle(), kernel=LAPLACE if kernel is None else kernel, _diverging=images.colour_table("diverging").tobytes(),
             _filters=[] if network is None else _own_filters(network), _picture=_sent(self.pixels), **traits,
         )  # fmt: skip
-        self._unwatch = cells.watch(self)
         cells.close_earlier(self)
 
     @traitlets.validate("kernel")
@@ -87,13 +95,9 @@ class KernelLab(anywidget.AnyWidget):
         self.pixels = _grey(picture)
         self._picture = _sent(self.pixels)
 
-    def weights_may_have_moved(self) -> None:
-        """Nothing here depends on a model."""
-
     def close(self) -> None:
         """Frees the widget."""
         if self.comm is not None:
-            self._unwatch()
             self.layout.close()
         super().close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nn_lens.widgets.panel import Panel
+from nn_lens.widgets.table import TABLE
 
 
 class Lens(Panel):
@@ -13,26 +14,18 @@ class Lens(Panel):
         unit: the Unit, or its text, to begin with.
         picture: any that `nl.activations` takes; default a sample picture.
         dataset: pictures for the evidence, as `nl.dataset_examples` takes them; default the network's own.
-        compare: a second network, model or session, shown beside the first with the same selection.
+        compare: a second network, model or session, shown side by side with the first under the same selection.
 
     Raises:
-        LensError: the model cannot be run, or has no such unit; the picture is none.
+        LensError: the model cannot be run, or has no such unit; `picture` cannot be read as a picture.
+
+    >>> lens = nl.Lens(nl.demo(), unit="relu3:1")
+    >>> lens.layer, lens.unit.channel, lens.picture.size
+    ('relu3', 1, (300, 400))
+    >>> lens.layer = "conv1"  # the panel follows
+    >>> lens.code()
+    'nl.Lens(net, unit="conv1:1", picture=net.samples["cat"])'
+    >>> lens.close()
     """
 
-    VIEWS = (
-        "picture",
-        "unit",
-        "filters",
-        "maximization",
-        "activations",
-        "here",
-        "arithmetic",
-        "blocks",
-        "kernel",
-        "examples",
-        "attribution",
-        "ablation",
-        "incoming",
-        "directions",
-        "embedding",
-    )
+    VIEWS = tuple(TABLE.views)

@@ -1,8 +1,12 @@
-"""Results as messages to the browser: numbers and words in the head, pictures and tiles in the buffers."""
+"""Results as messages to the browser: numbers and words in the head, pictures and tiles in the buffers.
+
+The conversation adds type, id and weights. A message whose type is not that of the question, because it answers another
+on the way, has one of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,23 +18,20 @@ from nn_lens.engine.evidence.trust import Badge
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import images
-from nn_lens.engine.pictures.picture import display_picture
 from nn_lens.engine.reading.arithmetic import Arithmetic
 from nn_lens.engine.reading.filters import filter_shape
 from nn_lens.engine.reading.incoming import Incoming
 from nn_lens.errors import LensError
-from nn_lens.sessions.blocks import DRAWN, Blocks
-from nn_lens.sessions.evidence import Beside, Spectrum
-from nn_lens.sessions.requests import Page, Stack
+from nn_lens.sessions.blocks import Blocks
+from nn_lens.sessions.evidence import Comparison, Spectrum
+from nn_lens.sessions.requests import Page, Tiles
 from nn_lens.units import Unit
-
-Message = tuple[dict[str, Any], list[bytes]]
+from nn_lens.widgets.frames import Message
 
 _CLASSES = 6  # whose scores move most
 _INPUTS = 3  # of a sum that are shown
 _ACROSS = 20  # thumbnails in a row of a sheet
-_THUMBNAIL = 40  # pixels
-_OF_A_STACK = ("levels", "ranges", "largest", "mean", "active", "where")
+_OF_TILES = ("levels", "ranges", "largest", "mean", "active", "where")
 
 
 def network(net: Network) -> dict[str, Any]:
@@ -46,50 +47,50 @@ def network(net: Network) -> dict[str, Any]:
     return {"name": net.name, "input": list(net.input_shape), "layers": layers}
 
 
-def thumbnail(name: str, image: Any) -> dict[str, Any]:
-    """A small picture to choose by."""
-    small = display_picture(image, (3, _THUMBNAIL, _THUMBNAIL), _THUMBNAIL)
-    return {"name": name, "data": images.encoded(np.asarray(small), lossless=False)}
-
-
-def stack(number: int, found: Stack) -> Message:
+def tiles(found: Tiles) -> Message:
     """A layer's tiles, and the numbers of each."""
     n, planes, height, width = found.levels.shape
     head = {
-        "type": "stack", "id": number, "layer": found.layer, "start": found.start, "count": n, "total": found.total,
-        "planes": planes, "height": height, "width": width, "colour": found.colour, "weights": found.version,
+        "layer": found.layer, "start": found.start, "count": n, "total": found.total,
+        "planes": planes, "height": height, "width": width, "colour": found.colour,
     }  # fmt: skip
-    return head, [getattr(found, name).tobytes() for name in _OF_A_STACK]
+    return head, [getattr(found, name).tobytes() for name in _OF_TILES]
 
 
-def scores(number: int, found: list[tuple[str, float]]) -> Message:
+def scores(found: list[tuple[str, float]]) -> Message:
     """The most probable classes."""
-    return {"type": "scores", "id": number, "scores": found}, []
+    return {"scores": found}, []
 
 
-def page(number: int, found: Page) -> Message:
+def page(found: Page) -> Message:
     """Maximizing images side by side in one sheet."""
     if found.images.ndim != 4:
         raise LensError("Inputs that are no pictures cannot be drawn; see nl.maximize(net, unit).images.")
     tiles = images.rgb(found.images)
     head: dict[str, Any] = {
-        "type": "page", "id": number, "layer": found.units[0].layer, "channels": [u.channel for u in found.units if isinstance(u, Unit)],
+        "layer": found.units[0].layer, "channels": [u.channel for u in found.units if isinstance(u, Unit)],
         "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "finished": found.finished,
-        "activations": [float(a) for a in found.activations], "notes": list(found.notes), "weights": found.version,
+        "activations": [float(a) for a in found.activations], "notes": list(found.notes),
     }  # fmt: skip
     return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
 
 
-def blocks(number: int, answer: Blocks | Page) -> Message:
+def here(found: Page) -> Message:
+    """Maximizing images under the name of the page that they are, whoever asked for them."""
+    head, buffers = page(found)
+    return {"type": "page", **head}, buffers
+
+
+def blocks(answer: Blocks | Page) -> Message:
     """Which unit is strongest at each place, and the groups; or the images of some of those units."""
     if isinstance(answer, Page):
-        return page(number, answer)
+        return here(answer)
     found = answer.found
     height, width = found.values.shape
     head = {
-        "type": "blocks", "id": number, "layer": found.layer, "height": height, "width": width, "units": found.units,
-        "drawn": min(DRAWN, len(found.units)), "shares": [float(s) for s in found.shares], "explained": found.explained,
-        "alt": found.alt_text, "weights": answer.version,
+        "layer": found.layer, "height": height, "width": width, "units": found.units,
+        "drawn": answer.drawn, "shares": [float(s) for s in found.shares], "explained": found.explained,
+        "alt": found.alt_text,
     }  # fmt: skip
     sheet = b""
     if answer.images is not None:
@@ -99,25 +100,25 @@ def blocks(number: int, answer: Blocks | Page) -> Message:
     return head, [sheet, *(n.tobytes() for n in numbers)]
 
 
-def field(number: int, found: ReceptiveField) -> Message:
+def field(found: ReceptiveField) -> Message:
     """What a layer's neurons see, in pixels."""
     sizes = {"size": list(found.size), "stride": list(found.stride), "offset": list(found.offset)}
-    return {"type": "field", "id": number, **sizes}, []
+    return sizes, []
 
 
-def trust(number: int, found: Sequence[Badge]) -> Message:
+def trust(found: Sequence[Badge]) -> Message:
     """How far a maximizing image may be believed."""
-    return {"type": "trust", "id": number, "badges": [badge(b) for b in found]}, []
+    return {"badges": [badge(b) for b in found]}, []
 
 
-def spectrum(number: int, found: Spectrum) -> Message:
+def examples(found: Spectrum) -> Message:
     """The patches in one sheet, and the numbers of the histogram."""
     tiles = images.padded(found.patches) if found.patches and found.patches[0].ndim == 3 else None
     head = {
-        "type": "examples", "id": number, "layer": found.unit.layer, "channel": found.unit.channel,
+        "layer": found.unit.layer, "channel": found.unit.channel,
         "count": found.count, "total": found.total, "skipped": found.skipped, "finished": found.finished,
         "tiles": 0 if tiles is None else len(tiles), "activations": [float(a) for a in found.activations],
-        "liveliness": badge(found.liveliness), "weights": found.version,
+        "liveliness": badge(found.liveliness),
     }  # fmt: skip
     sheet = b"" if tiles is None else images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)
     return head, [sheet, *(np.asarray(a, np.float32).tobytes() for a in (found.quantiles, found.counts, found.edges))]
@@ -132,10 +133,10 @@ def badge(found: Badge) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def attribution(number: int, answer: tuple[str, Attribution | str]) -> Message:
+def attribution(answer: tuple[str, Attribution | str]) -> Message:
     """A method's map and that of shuffled weights side by side, or why there is none."""
     method, found = answer
-    head: dict[str, Any] = {"type": "attribution", "id": number, "method": method.replace("_", " ")}
+    head: dict[str, Any] = {"method": method.replace("_", " ")}
     if isinstance(found, str):
         return head | {"reason": found}, []
     if found.map.ndim != 2:
@@ -152,7 +153,7 @@ def attribution(number: int, answer: tuple[str, Attribution | str]) -> Message:
     return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=True)]
 
 
-def ablation(number: int, answer: tuple[Ablation, Ablation | None]) -> Message:
+def ablation(answer: tuple[Ablation, Ablation | None]) -> Message:
     """The classes whose scores move most, beside random other units, and what becomes of the accuracy."""
     own, dataset = answer
     delta = own.delta[0]
@@ -166,7 +167,7 @@ def ablation(number: int, answer: tuple[Ablation, Ablation | None]) -> Message:
         }
         for c in shown
     ]  # fmt: skip
-    head: dict[str, Any] = {"type": "ablation", "id": number, "scale": own.scale, "rows": rows, "alt": own.alt_text}
+    head: dict[str, Any] = {"scale": own.scale, "rows": rows, "alt": own.alt_text}
     if dataset is not None and dataset.accuracy_change is not None and dataset.per_class is not None:
         worst = min(dataset.per_class, key=lambda c: dataset.per_class[c])  # type: ignore[index]
         head["accuracy"] = {
@@ -177,7 +178,7 @@ def ablation(number: int, answer: tuple[Ablation, Ablation | None]) -> Message:
     return head, []
 
 
-def feeding(number: int, answer: tuple[Incoming, Mapping[Unit, np.ndarray]]) -> Message:
+def incoming(answer: tuple[Incoming, Mapping[Unit, np.ndarray]]) -> Message:
     """The units that feed another, and their maximizing images in one sheet, grey where there is none yet."""
     found, pictures = answer
     units = [
@@ -185,7 +186,7 @@ def feeding(number: int, answer: tuple[Incoming, Mapping[Unit, np.ndarray]]) -> 
         for u, w in found
     ]  # fmt: skip
     head = {
-        "type": "incoming", "id": number, "units": units, "count": found.count, "through": found.through,
+        "units": units, "count": found.count, "through": found.through,
         "alt": found.alt_text,
     }  # fmt: skip
     if not pictures:
@@ -195,12 +196,12 @@ def feeding(number: int, answer: tuple[Incoming, Mapping[Unit, np.ndarray]]) -> 
     return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)]
 
 
-def arithmetic(number: int, found: Arithmetic) -> Message:
+def arithmetic(found: Arithmetic) -> Message:
     """The strongest inputs' windows, kernels and products; the others as one sum."""
     shown = found.strongest[:_INPUTS]
     sums = found.sums
     head = {
-        "type": "arithmetic", "id": number, "unit": str(found.unit),
+        "unit": str(found.unit),
         "inputs": [{"number": int(found.inputs[i]), "sum": float(sums[i])} for i in shown],
         "height": found.kernel.shape[1], "width": found.kernel.shape[2],
         "rest": float(np.delete(sums, shown).sum()), "restCount": len(sums) - len(shown), "bias": found.bias,
@@ -210,11 +211,11 @@ def arithmetic(number: int, found: Arithmetic) -> Message:
     return head, [np.ascontiguousarray(values, np.float32).tobytes()]
 
 
-def beside(number: int, answer: tuple[Sequence[Beside], int]) -> Message:
+def directions(answer: tuple[Sequence[Comparison], int]) -> Message:
     """A unit and random directions: a sheet with a row of pictures for each."""
     rows, count = answer
     head = {
-        "type": "directions", "id": number, "count": count,
+        "count": count,
         "rows": [
             {
                 "name": row.name, "activations": [float(a) for a in row.activations],
@@ -230,16 +231,37 @@ def beside(number: int, answer: tuple[Sequence[Beside], int]) -> Message:
     return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)]
 
 
-def embedding(number: int, found: Embedding) -> Message:
+def embedding(found: Embedding) -> Message:
     """The points, (N,2) from 0 to 1, the pictures' numbers, and the thumbnails in one sheet."""
     low, span = found.points.min(0), np.ptp(found.points, axis=0)
     points = ((found.points - low) / np.where(span > 0, span, 1)).astype(np.float32)
     small = found.thumbnails
     columns = _ACROSS if small is not None else 0
     head = {
-        "type": "embedding", "id": number, "layer": found.layer, "method": found.method, "columns": columns,
+        "layer": found.layer, "method": found.method, "columns": columns,
         "height": 0 if small is None else small.shape[1], "width": 0 if small is None else small.shape[2],
         "skipped": len(found.skipped), "alt": found.alt_text, "finished": found.method != "pca",
     }  # fmt: skip
     sheet = b"" if small is None else images.encoded(images.sheet(small, columns=columns), lossless=False)
     return head, [points.tobytes(), found.indices.astype(np.int32).tobytes(), sheet]
+
+
+MESSAGES: dict[str, Callable[[Any], Message]] = {
+    "maps": tiles,
+    "filters": tiles,
+    "scores": scores,
+    "field": field,
+    "arithmetic": arithmetic,
+    "here": here,
+    "page": page,
+    "negative": page,
+    "blocks": blocks,
+    "examples": examples,
+    "trust": trust,
+    "attribution": attribution,
+    "ablation": ablation,
+    "incoming": incoming,
+    "directions": directions,
+    "embedding": embedding,
+}
+"""By kind, the head and buffers that tell of one of its results."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
+import anywidget
 import traitlets
 
 from nn_lens.engine.pictures import images
-from nn_lens.engine.pictures.picture import display_picture
-from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.errors import LensError
 from nn_lens.sessions import prints
 from nn_lens.sessions.checkpoints import as_step
@@ -23,21 +20,16 @@ from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 from nn_lens.widgets import cells, export, messages
 from nn_lens.widgets.bundle import bundle
-from nn_lens.widgets.compare import beside, counterparts, shown_layers
+from nn_lens.widgets.compare import counterpart, counterparts, shown_layers
 from nn_lens.widgets.conversation import Conversation
+from nn_lens.widgets.pictures import Pictures
+from nn_lens.widgets.questions import Look
+from nn_lens.widgets.table import TABLE
+from nn_lens.widgets.training import Following
 from nn_lens.widgets.traits import LayerTrait, PictureTrait, StepTrait, UnitTrait
 
-EVIDENCE = frozenset(("examples", "attribution", "ablation", "incoming", "directions", "embedding"))
-"""The views that "evidence" shows together."""
-MAPPED = frozenset(("picture", "unit", "activations", "here"))
-"""The views that need the activation maps of the selected layer."""
-PICTURE_SIDE = 448  # longest side in pixels of the picture sent to be shown
-OFTEN = 0.5  # seconds between recorded steps that are shown: while a cell runs, the browser cannot say that it is busy
 
-_picture_numbers = itertools.count(1)
-
-
-class Panel(Conversation):
+class Panel(anywidget.AnyWidget):
     """Base of the widgets: one network, or two side by side, one selection, the views that `_views` names.
 
     Traits: `unit` (Unit), `layer` (text), `picture` (PIL image), `view` (text), `step` (int or None: the recorded step of
@@ -48,11 +40,11 @@ class Panel(Conversation):
         unit: the Unit, or its text, to begin with.
         picture: any that `nl.activations` takes; default a sample picture.
         dataset: pictures for the evidence, as `nl.dataset_examples` takes them; default the network's own.
-        compare: a second network, model or session, shown beside the first with the same selection, and where
+        compare: a second network, model or session, shown side by side with the first under the same selection, and where
             all layers have the same names with one scale of colours.
 
     Raises:
-        LensError: a model cannot be run, or has no such unit; the picture is none.
+        LensError: a model cannot be run, or has no such unit; `picture` cannot be read as a picture.
     """
 
     VIEWS: ClassVar[tuple[str, ...]] = ()
@@ -79,8 +71,8 @@ class Panel(Conversation):
     _picture: Any = traitlets.Dict(allow_none=True).tag(sync=True)
     _weights = traitlets.Int().tag(sync=True)
     _steps: Any = traitlets.List(help="step and weights of each checkpoint").tag(sync=True)
-    _beside = traitlets.Unicode(help="the model_id of the panel that is drawn beside this one").tag(sync=True)
-    _follows: Any = traitlets.Dict(help="for each layer of the panel that this one is beside, its own").tag(sync=True)
+    _compared = traitlets.Unicode(help="the model_id of the compared panel, '' without one").tag(sync=True)
+    _counterparts: Any = traitlets.Dict(help="of a compared panel: its layer for each of the first's").tag(sync=True)
 
     _snapshot = traitlets.CBytes(help="the panel's last state as a JPEG, for when there is no kernel").tag(
         sync=True, echo_update=False
@@ -90,64 +82,70 @@ class Panel(Conversation):
         self, net: Any, unit: Unit | str | None = None, picture: Any = None, dataset: Any = None, compare: Any = None,
         **traits: Any,
     ) -> None:  # fmt: skip
+        self._check(traits)
+        self.session = net if isinstance(net, Session) else Session(net, dataset)
+        network = self.session.net
+        first = network.unit(unit) if unit is not None else Unit(shown_layers(network)[0], 0)
+        self._pictures = Pictures(network, self.session.dataset)
+        self._conversation = Conversation(self.session, self._look, self.send, self._picture_sent)
+        self._following = Following()
+        self._unwatch: Callable[[], None] = lambda: None
+        if compare is not None:
+            self.compared = self._beginning(compare, dataset, first, traits)
+        if picture is None and not traits.get("_counterparts"):
+            picture = next(iter(self._pictures.samples.values()), None)
+        try:
+            super().__init__(**self._described(), **{"step": self.session.step, **traits})
+            self.session.join(self)
+            self._following.chosen(self.step)
+            self.unit = first
+            self.picture = picture
+        except BaseException:
+            self.close()
+            raise
+        self.on_msg(lambda _, content, buffers: self._conversation.receive(content, buffers))
+        if not self._counterparts:
+            self._unwatch = cells.watch(self._weights_may_have_moved)
+            cells.close_earlier(self)
+
+    def _check(self, traits: Mapping[str, Any]) -> None:
+        """Raises for a keyword that is none, before anything is made."""
         unknown = [name for name in traits if name not in self.traits()]
         if unknown:
             raise LensError(
                 f"{type(self).__name__} has no {unknown[0]!r}; it takes unit, picture, dataset, compare and view. "
                 "What the network reads is said once: nl.Network(model, input_shape=...)."
             )
-        self.session = net if isinstance(net, Session) else Session(net, dataset)
-        network = self.session.net
-        self._begin()
-        self._told_at = float("-inf")  # when a step was last shown as it was recorded
-        self._unwatch: Callable[[], None] = lambda: None
-        samples = network.samples or sample_pictures(network.input_shape)
-        first = network.unit(unit) if unit is not None else Unit(shown_layers(network)[0], 0)
-        self._sources = dict(samples)
-        self._encoded: dict[str, bytes] = {}
-        if compare is not None:
-            other = compare if isinstance(compare, Session) else Session(compare, dataset)
-            pairs = counterparts(network, other.net)
-            shared = {name: value for name, value in traits.items() if name != "step"}
-            self.compared = type(self)(other, unit=beside(first, pairs, network, other.net), _follows=pairs, **shared)
-        if picture is None and samples and not traits.get("_follows"):
-            name, picture = next(iter(samples.items()))
-            self._name_next = name
-        try:
-            super().__init__(
-                _esm=bundle(), _kind=type(self).__name__, _views=list(self.VIEWS), _network=messages.network(network),
-                _colours={name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
-                _samples=[messages.thumbnail(name, image) for name, image in samples.items()], _steps=self._known_steps(),
-                _beside=self.compared.model_id if self.compared else "", _weights=self.session.version,
-                **{"step": self.session.step, **traits},
-            )  # fmt: skip
-            self.session.join(self)
-            self._keeps_up = self.step is None  # whether recorded steps are shown as they come
-            self.unit = first
-            self.picture = picture
-        except BaseException:
-            self.close()
-            raise
-        self.on_msg(self._receive)
-        if not self._follows:
-            self._unwatch = cells.watch(self)
-            cells.close_earlier(self)
+
+    def _beginning(self, compare: Any, dataset: Any, unit: Unit, traits: Mapping[str, Any]) -> Panel:
+        """The panel of the network that is compared, at the counterpart of `unit`; the picture follows."""
+        session, net = compare if isinstance(compare, Session) else Session(compare, dataset), self.session.net
+        layers = counterparts(net, session.net)
+        shared = {name: value for name, value in traits.items() if name != "step"}
+        return type(self)(session, counterpart(unit, layers, net, session.net), _counterparts=layers, **shared)
+
+    def _described(self) -> dict[str, Any]:
+        """What the browser is told of the network and of the widget; it stays as it is."""
+        return {
+            "_esm": bundle(), "_kind": type(self).__name__, "_views": list(self.VIEWS),
+            "_network": messages.network(self.session.net), "_samples": self._pictures.thumbnails(),
+            "_colours": {name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
+            "_steps": self._known_steps(), "_weights": self.session.version,
+            "_compared": self.compared.model_id if self.compared else "",
+        }  # fmt: skip
 
     # ---- the selection ----
 
     @traitlets.observe("unit")
     def _unit_changed(self, change: Any) -> None:
-        self.layer = change.new.layer
-        wanted = {
-            "layer": self.unit.layer,
-            "channel": self.unit.channel,
-            "row": self.unit.row,
-            "column": self.unit.column,
-        }
-        if {k: self._selection.get(k) for k in wanted} != wanted:
+        unit: Unit = self.unit
+        self.layer = unit.layer
+        wanted = {"layer": unit.layer, "channel": unit.channel, "row": unit.row, "column": unit.column}
+        if {name: self._selection.get(name) for name in wanted} != wanted:
             self._selection = wanted
-        if self.compared is not None:
-            self.compared.unit = beside(self.unit, self.compared._follows, self.session.net, self.compared.session.net)
+        other = self.compared
+        if other is not None:
+            other.unit = counterpart(unit, other._counterparts, self.session.net, other.session.net)
 
     @traitlets.observe("layer")
     def _layer_changed(self, change: Any) -> None:
@@ -160,44 +158,10 @@ class Panel(Conversation):
         new = change.new
         self.unit = Unit(new["layer"], new["channel"], new.get("row"), new.get("column"))
 
-    @traitlets.observe("picture")
-    def _picture_changed(self, change: Any) -> None:
-        name, self._name_next = getattr(self, "_name_next", ""), ""
-        name = name or next((n for n, image in self._sources.items() if image is change.new), "")
-        if self.compared is not None:
-            self.compared._name_next = name
-            try:
-                self.compared.picture = change.new
-            except LensError:  # which its views say
-                self.compared.picture = None
-        if change.new is None:
-            self._picture = None
-            return
-        key = f"picture {next(_picture_numbers)}"
-        picture = {"key": key, "name": name, "data": self._shown(name, change.new)}
-        if self._picture and self._shows(MAPPED):
-            self._answer_ahead("maps", picture)
-        self._picture = picture
-
-    def choose(self, name: str, image: Any) -> None:
-        """Makes a picture the one that is shown, under a name."""
-        self._name_next = name
-        self.picture = image
-
-    def _shown(self, name: str, picture: Any) -> bytes:
-        """A picture as the browser shows it; those to choose from are encoded once."""
-        if self._sources.get(name) is picture and name in self._encoded:
-            return self._encoded[name]
-        shown = display_picture(picture, self.session.net.input_shape, PICTURE_SIDE)
-        data = b"" if shown is None else images.encoded(np.asarray(shown), lossless=False)
-        if self._sources.get(name) is picture:
-            self._encoded[name] = data
-        return data
-
     @traitlets.validate("view")
     def _check_view(self, proposal: Any) -> str:
         value: str = proposal.value
-        there = ("all", *(["evidence"] if EVIDENCE.intersection(self.VIEWS) else []), *self.VIEWS)
+        there = TABLE.names(self.VIEWS)
         if value not in ("", *there):
             raise LensError(f"There is no view {value!r}; there are {', '.join(there)}.")
         return value
@@ -207,18 +171,51 @@ class Panel(Conversation):
         if self.compared is not None:
             self.compared.view = change.new
 
-    def _shows(self, views: frozenset[str]) -> bool:
-        shown = self.VIEWS if self.view in ("", "all", "evidence") else (self.view,)
-        return not views.isdisjoint(shown)
+    def _look(self) -> Look:
+        layers = {layer["name"]: layer for layer in self._network["layers"]}
+        return Look(self.unit, layers, self.picture, (self._picture or {}).get("key"))
+
+    def _needed_now(self) -> list[str]:
+        """The kinds of questions that the shown views need."""
+        return [kind.name for kind in TABLE.needed(TABLE.shown(self.view, self.VIEWS))]
+
+    # ---- the picture ----
+
+    def _picture_sent(self, content: Mapping[str, Any], buffers: list[Any]) -> None:
+        chosen = self._pictures.received(content, buffers)
+        if chosen is not None:
+            self.picture = self._pictures.choose(*chosen)
+
+    def _show_too(self, name: str, picture: Any) -> None:
+        """Shows the picture of the first network, if this one can read it; if not, its views say so."""
+        try:
+            self.picture = None if picture is None else self._pictures.choose(name, picture)
+        except LensError:
+            self.picture = None
+
+    @traitlets.observe("picture")
+    def _picture_changed(self, change: Any) -> None:
+        image = change.new
+        if self.compared is not None:
+            self.compared._show_too(self._pictures.name(image), image)
+        if image is None:
+            self._picture = None
+            return
+        shown = self._pictures.shown(image)
+        if self._picture and "maps" in self._needed_now():
+            self._conversation.expect("maps", replace(self._look(), key=shown["key"]))
+        self._picture = shown
+
+    def _refuse(self, error: LensError) -> None:
+        self._conversation.refuse(error)
 
     # ---- the training ----
 
     @traitlets.observe("step")
     def _step_changed(self, change: Any) -> None:
         self.session.show(change.new)
-        self._steps = self._known_steps()
-        self._weights = self.session.version
-        self._keeps_up = change.new is None
+        self._tell_moment()
+        self._following.chosen(change.new)
         for panel in list(self.session.users):
             panel.step = change.new
         if self.compared is not None:
@@ -234,7 +231,7 @@ class Panel(Conversation):
         networks are compared, both are recorded.
 
         Raises:
-            LensError: the step is no whole number, or the panel was closed. A model that cannot be copied, or a disk that is
+            LensError: `step` is not an integer, or the panel was closed. A model that cannot be copied, or a disk that is
                 full, is a warning, for the training's sake.
         """
         if self.comm is None:
@@ -245,34 +242,45 @@ class Panel(Conversation):
             try:
                 panel.session.record(step)
             except LensError as error:
-                panel.refuse(error)
+                panel._refuse(error)
                 warnings.warn(f"A step was not recorded. {error}", stacklevel=2)
-        now = time.monotonic()
-        if now - self._told_at >= OFTEN:
-            self._told_at = now
+        if self._following.due():
             for panel in panels:
                 panel._show_recorded()
 
     def _show_recorded(self) -> None:
         """Tells of the steps that there are; the newest is shown if no other was chosen."""
-        steps = self._known_steps()
-        keeps_up, last = self._keeps_up, steps[-1]["step"] if steps else None
+        steps = [c.step for c in self.session.checkpoints]
         for panel in list(self.session.users):
-            panel._steps = steps
-        if keeps_up:
-            self.step = last
-        elif all(known["step"] != self.step for known in steps):
-            self.step = None
+            panel._steps = self._known_steps()
+        following = self._following
+        with following.moving():
+            if following.newest:
+                self.step = steps[-1] if steps else None
+            elif self.step not in steps:
+                self.step = None
         self._weights = self.session.version
-        self._keeps_up = keeps_up
-        if keeps_up and last is not None:
-            self._answer_ahead("filters", None)
-            if self._picture:
-                for what in ("maps", "scores"):
-                    self._answer_ahead(what, self._picture)
+        if following.newest and steps:
+            for what in self._needed_now():
+                if TABLE.kinds[what].ahead:
+                    self._conversation.expect(what)
 
     def _known_steps(self) -> list[dict[str, int]]:
         return [{"step": c.step, "weights": c.version} for c in self.session.checkpoints]
+
+    def _tell_moment(self) -> None:
+        """Tells the browser which steps there are, and of which weights its answers have to be."""
+        self._steps = self._known_steps()
+        self._weights = self.session.version
+
+    def _weights_may_have_moved(self) -> None:
+        """Tells the browser to ask anew if a cell has changed the model, and of all steps that the cell has recorded."""
+        if self.compared is not None:
+            self.compared._weights_may_have_moved()
+        self._steps = self._known_steps()
+        if self._following.newest:
+            self.step = None
+        self._weights = self.session.version
 
     # ---- what goes out of it ----
 
@@ -284,66 +292,60 @@ class Panel(Conversation):
         Raises:
             UnknownLayer: no such layer. LensError: the file cannot be written.
         """
-        export.write(self, Path(path).expanduser(), list(layers) if layers is not None else [self.layer])
+        self._weights_may_have_moved()  # it may be called from within a cell, which is not over
+        names = [self.session.net[layer].name for layer in (layers if layers is not None else [self.layer])]
+        export.write(self._state(names), Path(path).expanduser(), names, bundle())
+
+    def _state(self, layers: Sequence[str]) -> export.State:
+        net, step = self.session.net.name, "" if self.step is None else f", step {self.step}"
+        return export.State(
+            {name: getattr(self, name) for name in export.TRAITS}, self._look(), self._conversation.answers,
+            f"nn-lens: {net}, {', '.join(layers)}{step}", self.compared._state(layers) if self.compared else None,
+        )  # fmt: skip
 
     def save_png(self, path: str | os.PathLike[str], view: str | None = None, dpi: int = 300) -> None:
         """Writes a view as a picture for print, drawn by matplotlib; of two networks side by side.
 
-        view: a view's name, "all" or "evidence"; None: the one that is shown. dpi: dots per inch.
+        view: a view's name, "all" or "evidence"; None: what is shown. dpi: dots per inch.
 
         Raises:
             LensError: a view that has no figure or nothing to show, or a file that cannot be written.
         """
-        name = view or self.view or "all"
-        if view is None and name == "all" and len(self.VIEWS) <= 2:
-            name = self.VIEWS[-1]
+        shown = TABLE.shown(self.view, self.VIEWS)
+        if view is not None:
+            shown = TABLE.shown(view, TABLE.views) if view in TABLE.names(TABLE.views) else [view]
         panels = [panel for panel in (self, self.compared) if panel is not None]
-        image = prints.side_by_side([panel._printed(name, dpi) for panel in panels])
+        image = prints.side_by_side([panel._printed(shown, dpi) for panel in panels])
         try:
             image.save(Path(path).expanduser(), format="PNG", dpi=(dpi, dpi))
         except OSError as error:
             raise LensError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
 
-    def _printed(self, name: str, dpi: int) -> Any:
-        self.weights_may_have_moved()
+    def _printed(self, views: Sequence[str], dpi: int) -> Any:
+        self._weights_may_have_moved()
         unit, picture = self.unit, self.picture
-        return self.session.run(lambda s: prints.printed(s, name, unit, picture, dpi))[-1]
-
-    # ---- its end ----
-
-    def weights_may_have_moved(self) -> None:
-        """Tells the browser to ask anew if a cell has changed the model, and of all steps that the cell has recorded."""
-        if self.compared is not None:
-            self.compared.weights_may_have_moved()
-        steps = self._known_steps()
-        if steps != self._steps:
-            self._steps = steps
-        if self._keeps_up:
-            self.step = None
-        self._weights = self.session.version
+        return self.session.run(lambda s: prints.printed(s, views, unit, picture, dpi))[-1]
 
     def code(self) -> str:
-        """Python text that makes this panel again, for a network called `net`, beside one called `other`."""
+        """Python text that makes this panel again, for a network called `net`, compared with one called `other`."""
         name = (self._picture or {}).get("name")
-        picture = f', picture=net.samples["{name}"]' if name in self._sources else ""
+        picture = f', picture=net.samples["{name}"]' if name in (s["name"] for s in self._samples) else ""
         view = f', view="{self.view}"' if self.view not in ("", "all") else ""
-        beside = "" if self.compared is None else ", compare=other"
-        return f'nl.{type(self).__name__}(net, unit="{self.unit}"{picture}{view}{beside})'
+        compare = "" if self.compared is None else ", compare=other"
+        return f'nl.{type(self).__name__}(net, unit="{self.unit}"{picture}{view}{compare})'
+
+    # ---- its end ----
 
     def close(self) -> None:
         """Stops the work and frees the widget; the session ends with its last view."""
         if self.comm is not None:
-            for job in self._jobs.values():
-                job.cancel()
-            self._frames.close()
+            self._conversation.close()
             self._unwatch()
             self.layout.close()
             # A notebook keeps what its cells gave: without this, the networks of all runs of a cell would live on.
-            self._jobs.clear()
-            self._sources.clear()
             self._trait_values.pop("picture", None)
             self.session.leave(self)
-            del self.session
+            del self.session, self._pictures
         if self.compared is not None:
             self.compared.close()
             self.compared = None

@@ -1,122 +1,157 @@
-"""What the browser may ask, as work for a session and the messages that answer it; the other side is store.ts."""
+"""The questions of the table: what they are about while a panel looks at something, and the session's work for each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
-from nn_lens.errors import LensError
-from nn_lens.sessions import evidence, requests
-from nn_lens.sessions.blocks import blocks
+from nn_lens.sessions import blocks, evidence, requests
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
-from nn_lens.widgets import messages
-from nn_lens.widgets.messages import Message
-
-OF_PICTURE = frozenset(("maps", "scores", "arithmetic", "blocks", "attribution", "ablation"))
-"""Questions about the picture that is shown; they name it, and are void once another is."""
+from nn_lens.widgets.table import TABLE, Kind
 
 
 @dataclass(frozen=True)
-class Question:
-    """`work` for the session's worker, and `answer`, the message for one of its results (None: nothing new to tell).
+class Look:
+    """What a panel looks at: a unit, or the neuron at a locked place, and a picture, which `key` names.
 
-    urgency: 0 is what follows a slider, 3 what fills the time. paced: whether the browser takes unfinished results as
-    frames, of which the newest wins.
+    `layers`: the layers that can be shown by name, as `messages.network` describes them.
     """
 
-    work: Callable[[Session], Iterator[Any]]
-    answer: Callable[[int, Any], Message | None]
-    urgency: int = 0
-    paced: bool = False
+    unit: Unit
+    layers: Mapping[str, Mapping[str, Any]]
+    picture: Any = None
+    key: str | None = None
+
+    @property
+    def layer(self) -> Mapping[str, Any]:
+        """The selected layer, described."""
+        return self.layers[self.unit.layer]
+
+
+# ---- what a question is about ----
+
+_UNIT_BYTES: dict[str, Callable[[Mapping[str, Any]], int]] = {
+    "maps": lambda layer: prod(layer["grid"]),
+    "filters": lambda layer: prod(layer["filter"] or (1,)),
+}
+"""Bytes of the tiles of one unit of a layer, by the kind that sends them in parts."""
+
+
+def _part(kind: Kind, look: Look) -> dict[str, Any]:
+    layer = look.layer
+    start, count = TABLE.part(look.unit.channel, layer["channels"], _UNIT_BYTES[kind.name](layer))
+    return {"start": start, "count": count}
+
+
+def _neuron(_kind: Kind, look: Look) -> dict[str, Any] | None:
+    unit = look.unit
+    if unit.place is None:
+        return None
+    return {"layer": unit.layer, "channel": unit.channel, "row": unit.row, "column": unit.column}
+
+
+_ABOUT: dict[str, Callable[[Kind, Look], dict[str, Any] | None]] = {
+    "picture": lambda kind, look: None if look.key is None else {"picture": look.key},
+    "layer": lambda kind, look: {"layer": look.unit.layer},
+    "part": _part,
+    "page": lambda kind, look: {"channels": TABLE.page(look.unit.channel, look.layer["channels"])},
+    "ranked": lambda kind, look: None,  # the browser alone knows what is strongest where it looks
+    "unit": lambda kind, look: {"layer": look.unit.layer, "channel": look.unit.channel},
+    "neuron": _neuron,
+    "target": lambda kind, look: {"target": 0},
+    "factor": lambda kind, look: {"factor": 0},
+}
+"""The fields for each word of the table, as they are before anything else is chosen; None: there is nothing to ask."""
+
+
+def fields(kind: Kind, look: Look) -> dict[str, Any] | None:
+    """What the browser would ask of a kind, None if nothing."""
+    parts = [_ABOUT[word](kind, look) for word in kind.about]
+    if any(part is None for part in parts):
+        return None
+    return {name: value for part in parts if part for name, value in part.items()}
+
+
+def fields_of_layers(kind: Kind, look: Look, layers: Iterable[str]) -> list[dict[str, Any]]:
+    """All that can be asked of a kind about whole layers; of what is about a unit only that which is looked at."""
+    looks: Iterable[Look] = [look]
+    if "layer" in kind.about:
+        looks = (
+            replace(look, unit=Unit(layer, channel))
+            for layer in layers
+            for channel in range(look.layers[layer]["channels"])
+        )
+    found = (fields(kind, each) for each in looks)
+    return list({json.dumps(each, sort_keys=True): each for each in found if each is not None}.values())
+
+
+# ---- the work ----
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question is about. `key` names the picture in the cache."""
+    """The fields of a question, as what they name; `picture` is the one that is shown."""
 
-    layer: str
-    channel: int
-    picture: Any
-    key: str
-    content: Mapping[str, Any]
+    fields: Mapping[str, Any]
+    picture: Any = None
+
+    @property
+    def key(self) -> str:
+        """Names the picture."""
+        return str(self.fields["picture"])
+
+    @property
+    def layer(self) -> str:
+        """The name of a layer."""
+        return str(self.fields["layer"])
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Start and count of the units of a part."""
+        return int(self.fields["start"]), int(self.fields["count"])
 
     @property
     def unit(self) -> Unit:
-        """The channel."""
-        return Unit(self.layer, self.channel)
+        """A channel."""
+        return Unit(self.layer, int(self.fields["channel"]))
 
     @property
     def neuron(self) -> Unit:
-        """The channel at the place that is asked for."""
-        return Unit(self.layer, self.channel, int(self.content["row"]), int(self.content["column"]))
+        """A channel at a place."""
+        return Unit(self.layer, int(self.fields["channel"]), int(self.fields["row"]), int(self.fields["column"]))
 
     @property
     def units(self) -> list[Unit]:
         """The channels of a page."""
-        return [Unit(self.layer, int(c)) for c in self.content["channels"]]
+        return [Unit(self.layer, int(channel)) for channel in self.fields["channels"]]
 
     @property
     def target(self) -> Unit | int:
-        """What evidence is asked for: the rank of a class, or the unit."""
-        target = self.content["target"]
-        return self.unit if target is None else int(target)
+        """What evidence is asked for: the rank of a class, or a unit."""
+        target = self.fields["target"]
+        return Unit.parse(target) if isinstance(target, str) else int(target)
 
 
-def _finished(number: int, page: requests.Page) -> Message | None:
-    return messages.page(number, page) if page.finished else None
-
-
-def _as_it_grows(
-    message: Callable[[int, Any], Message], size: Callable[[Any], int]
-) -> Callable[[int, Any], Message | None]:
-    """Tells of a result only once it has grown."""
-    told = -1
-
-    def answer(number: int, found: Any) -> Message | None:
-        nonlocal told
-        if size(found) == told:
-            return None
-        told = size(found)
-        return message(number, found)
-
-    return answer
-
-
-_QUESTIONS: dict[str, Callable[[Asked], Question]] = {
-    "maps": lambda a: Question(lambda s: requests.maps(s, a.picture, a.key, a.layer, a.channel), messages.stack),
-    "filters": lambda a: Question(lambda s: requests.layer_filters(s, a.layer, a.channel), messages.stack),
-    "scores": lambda a: Question(lambda s: requests.scores(s, a.picture), messages.scores),
-    "arithmetic": lambda a: Question(lambda s: requests.sum_of(s, a.picture, a.neuron), messages.arithmetic),
-    "blocks": lambda a: Question(lambda s: blocks(s, a.picture, a.layer), messages.blocks, urgency=2),
-    "field": lambda a: Question(lambda s: requests.field(s, a.layer), messages.field, urgency=1),
-    "page": lambda a: Question(lambda s: requests.page(s, a.units), messages.page, urgency=1, paced=True),
-    "here": lambda a: Question(lambda s: requests.page(s, a.units), _finished, urgency=1),
-    "negative": lambda a: Question(lambda s: requests.page(s, [a.unit], negative=True), _finished, urgency=2),
-    "examples": lambda a: Question(lambda s: evidence.examples(s, a.unit), messages.spectrum, urgency=2),
-    "trust": lambda a: Question(lambda s: evidence.badges(s, a.unit), _as_it_grows(messages.trust, len), urgency=2),
-    "incoming": lambda a: Question(
-        lambda s: evidence.feeding(s, a.unit), _as_it_grows(messages.feeding, lambda found: len(found[1])), urgency=2
-    ),
-    "directions": lambda a: Question(lambda s: evidence.beside_directions(s, a.unit), messages.beside, urgency=2),
-    "embedding": lambda a: Question(lambda s: evidence.embedded(s, a.layer), messages.embedding, urgency=3),
-    "attribution": lambda a: Question(
-        lambda s: evidence.attributions(s, a.picture, a.target), messages.attribution, urgency=2
-    ),
-    "ablation": lambda a: Question(
-        lambda s: evidence.ablations(s, a.picture, a.unit, float(a.content["scale"])), messages.ablation
-    ),
-}  # fmt: skip
-
-
-def question(content: Mapping[str, Any], picture: Any, key: str) -> Question:
-    """The question that a message asks.
-
-    Raises:
-        LensError: this version does not know it.
-    """
-    what = content["what"]
-    if what not in _QUESTIONS:
-        raise LensError(f"The panel asked for {what!r}, which this version does not know; reload the page.")
-    return _QUESTIONS[what](Asked(content.get("layer", ""), int(content.get("channel", 0)), picture, key, content))
+WORK: dict[str, Callable[[Session, Asked], Iterator[Any]]] = {
+    "maps": lambda s, a: requests.maps(s, a.picture, a.key, a.layer, *a.part),
+    "filters": lambda s, a: requests.filters(s, a.layer, *a.part),
+    "scores": lambda s, a: requests.scores(s, a.picture),
+    "field": lambda s, a: requests.field(s, a.layer),
+    "arithmetic": lambda s, a: requests.arithmetic(s, a.picture, a.neuron),
+    "here": lambda s, a: requests.finished(requests.page(s, a.units)),
+    "page": lambda s, a: requests.page(s, a.units),
+    "negative": lambda s, a: requests.finished(requests.page(s, [a.unit], negative=True)),
+    "blocks": lambda s, a: blocks.blocks(s, a.picture, a.layer, TABLE.page_units),
+    "examples": lambda s, a: evidence.examples(s, a.unit),
+    "trust": lambda s, a: evidence.trust(s, a.unit),
+    "attribution": lambda s, a: evidence.attribution(s, a.picture, a.target),
+    "ablation": lambda s, a: evidence.ablation(s, a.picture, a.unit, float(a.fields["factor"])),
+    "incoming": lambda s, a: evidence.incoming(s, a.unit),
+    "directions": lambda s, a: evidence.directions(s, a.unit),
+    "embedding": lambda s, a: evidence.embedding(s, a.layer),
+}
+"""By kind, an iterator of results on the session's worker; None among them: nothing new to tell."""

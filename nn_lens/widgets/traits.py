@@ -15,7 +15,7 @@ from nn_lens.units import Unit
 class _NetworkTrait(traitlets.TraitType[Any, Any]):
     """A trait whose value is looked up in the network; what is refused is said in the panel too.
 
-    A value may come from a linked widget, whose errors nobody sees.
+    A value may come from a linked widget, whose errors nobody sees: the object says them by its `_refuse`.
     """
 
     def validate(self, obj: Any, value: Any) -> Any:
@@ -23,7 +23,7 @@ class _NetworkTrait(traitlets.TraitType[Any, Any]):
         try:
             return self.look_up(obj, value)
         except LensError as error:
-            obj.refuse(error)
+            obj._refuse(error)
             if self.metadata.get("sync") and obj.comm is not None:
                 obj.send_state(self.name)  # the browser has it as it wanted
             raise
@@ -83,7 +83,7 @@ class PictureTrait(_NetworkTrait):
     """A picture: paths, bytes and arrays become PIL images; compared by identity, since comparing pixels is slow.
 
     Raises:
-        PictureError: when set to what is no picture.
+        PictureError: when set to what cannot be read as a picture.
     """
 
     info_text = "a picture"

@@ -1,7 +1,8 @@
-"""Files that the browser sends in pieces, since messages over some megabytes get lost in silence."""
+"""Files that the browser sends in pieces, since messages over some megabytes are dropped silently."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nn_lens.errors import PictureError
@@ -16,7 +17,7 @@ class Uploads:
         self._id: Any = None
         self._pieces: list[bytes] = []
 
-    def add(self, content: dict[str, Any], buffers: list[Any]) -> bytes | None:
+    def add(self, content: Mapping[str, Any], buffers: list[Any]) -> bytes | None:
         """The whole file with its last piece, None before. A new upload takes the place of an unfinished one.
 
         Raises:

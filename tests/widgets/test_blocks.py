@@ -48,7 +48,6 @@ def test_images_of_groups_are_kept_for_next_time(lens, monkeypatch):
 
 def test_of_many_units_the_frequent_are_drawn(lens, monkeypatch):
     monkeypatch.setattr(blocks, "DRAWN", 2)
-    monkeypatch.setattr("nn_lens.widgets.messages.DRAWN", 2)
     answer = Conversation(lens).ask("blocks", layer="1")
     assert answer[0][0]["drawn"] == 2
     assert [c for head, _ in answer if head["type"] == "page" for c in head["channels"]] == answer[0][0]["units"][:2]

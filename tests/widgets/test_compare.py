@@ -28,7 +28,7 @@ def pair():
 
 def test_the_selection_and_the_picture_are_shared(pair):
     lens, other = pair
-    assert lens._beside == other.model_id
+    assert lens._compared == other.model_id
     assert lens.picture is other.picture
     lens.unit = "3:4"
     assert str(other.unit) == "3:4"
@@ -42,7 +42,7 @@ def test_the_selection_and_the_picture_are_shared(pair):
 
 
 def test_each_answers_for_its_own_network(pair):
-    ours, theirs = (Conversation(panel).ask("maps", layer="3", channel=0)[0] for panel in pair)
+    ours, theirs = (Conversation(panel).ask("maps", layer="3")[0] for panel in pair)
     assert bytes(ours[1][0]) != bytes(theirs[1][0])
     for panel, answer in zip(pair, (ours, theirs), strict=True):
         largest = np.frombuffer(answer[1][2], np.float32)
@@ -76,7 +76,7 @@ def test_both_trainings_are_recorded(pair):
     with torch.no_grad():
         other.session.net.model[0].weight += 1
     lens.record(1)
-    lens.weights_may_have_moved()
+    lens._weights_may_have_moved()
     assert [s["step"] for s in other._steps] == [0, 1]
     lens.step = 0
     assert other.step == 0
@@ -101,10 +101,10 @@ def test_both_are_printed_and_exported(pair, tmp_path):
     data = json.loads(text.split('id="stored">')[1].split("</script>")[0])
     stacks = [
         next(a for a in part["answers"] if a["question"]["what"] == "maps")["messages"][0]["buffers"][0]
-        for part in (data, data["beside"])
+        for part in (data, data["compared"])
     ]
     assert stacks[0] != stacks[1]
-    assert data["beside"]["traits"]["_follows"]["3"] == "3"
+    assert data["compared"]["traits"]["_counterparts"]["3"] == "3"
 
 
 def test_wrong_networks_and_pictures_leave_nothing():
@@ -129,7 +129,7 @@ def test_a_network_that_cannot_see_the_picture_has_none():
 def test_nothing_of_it_stays_behind(pair):
     lens, other = pair
     for panel in pair:
-        Conversation(panel).ask("maps", layer="3", channel=0)
+        Conversation(panel).ask("maps", layer="3")
     lens.close()
     assert (lens.comm, other.comm) == (None, None)
     assert not [t for t in threading.enumerate() if t.name.startswith("nn-lens") and t.is_alive()]

@@ -78,7 +78,7 @@ def test_badges_come_one_by_one(lens, talk):
 
 
 def test_attributions_are_the_engines(lens, talk):
-    messages = talk.ask("attribution", layer="3", channel=2, target=0)
+    messages = talk.ask("attribution", target=0)
     heads = [head for head, _ in messages if head["type"] == "attribution"]
     assert len(heads) == 7
     top = int(lens.session.net.scores(PICTURE).argmax())
@@ -90,13 +90,13 @@ def test_attributions_are_the_engines(lens, talk):
         tiles = images.coloured(images.signed_levels(maps, (1, 2)), True)
         shown = picture_of(buffers[0]).astype(int)
         assert abs(shown - images.sheet(tiles, 2)).mean() < 2
-    *_, (head, _), _ = talk.ask("attribution", layer="3", channel=2, target=None)
+    *_, (head, _), _ = talk.ask("attribution", target="3:2")
     assert head["target"].startswith("3:2")
 
 
 def test_ablation_follows_the_slider(lens, talk):
     for scale in (0.0, 2.0):
-        (first, _), (second, _), _ = talk.ask("ablation", layer="3", channel=2, scale=scale)
+        (first, _), (second, _), _ = talk.ask("ablation", layer="3", channel=2, factor=scale)
         expected = nl.ablate(lens.session.net, PICTURE, "3:2", scale)
         for row in first["rows"]:
             index = int(row["label"].removeprefix("class "))

@@ -33,10 +33,12 @@ def test_the_page_holds_the_layers_that_were_named(tmp_path):
 
 def test_the_browsers_own_questions_go_on(tmp_path):
     lens = nl.Lens(small(), unit="3:2")
-    assert [head["type"] for head, _ in lens.answers("filters", layer="3", channel=0)] == ["stack"]
+    assert [head["type"] for head, _ in lens._conversation.answers("filters", layer="3", start=0, count=8)] == [
+        "filters"
+    ]
     with pytest.raises(nl.LensError, match="has no filters"):
-        list(lens.answers("filters", layer="2", channel=0))
-    assert not lens._recorded
+        list(lens._conversation.answers("filters", layer="2", start=0, count=6))
+    assert not lens._conversation._recorded
     lens.close()
 
 

@@ -96,7 +96,7 @@ def test_a_picture_is_compared_by_identity(lens):
 
 
 def test_maps_are_the_engines(lens, talk):
-    (head, buffers), end = talk.ask("maps", layer="3", channel=2)
+    (head, buffers), end = talk.ask("maps", layer="3")
     assert end[0]["type"] == "done"
     maps = nl.activations(lens.session.net, PICTURE, "3").maps
     expected, ranges, signed = images.map_levels(maps)
@@ -166,7 +166,7 @@ def test_a_page_stops_when_a_new_one_is_wanted(lens, talk):
 
 
 def test_every_question_of_a_storm_ends(lens, talk):
-    numbers = [talk.want("maps", layer="03"[i % 2], channel=i % 6) for i in range(100)]
+    numbers = [talk.want("maps", layer="03"[i % 2], start=i % 6, count=1) for i in range(100)]
     ends = [talk.until_end(n)[-1][0]["type"] for n in numbers]
     assert ends[-1] == "done"
     assert set(ends) <= {"done", "cancelled"}
@@ -240,8 +240,10 @@ def test_a_failing_model_is_named_and_the_panel_lives():
 def test_an_unknown_question_is_named(lens, talk):
     talk.tell({"type": "want", "what": "moon", "id": 5})
     assert "'moon'" in talk.sent[-1][0]["text"]
-    talk.tell({"type": "want", "what": "maps", "id": 6, "layer": "7x", "picture": lens._picture["key"]})
-    assert "no layer" in talk.until_end(6)[-1][0]["text"]
+    assert (talk.sent[-1][0]["id"], talk.sent[-1][0]["what"]) == (5, "moon")
+    talk.tell({"type": "want", "what": "maps", "id": 6, "layer": "3", "picture": lens._picture["key"]})
+    assert "maps without count, start; reload the page" in talk.until_end(6)[-1][0]["text"]
+    assert "no layer" in talk.ask("maps", layer="7x")[-1][0]["text"]
 
 
 def test_maps_of_a_picture_that_was_replaced_are_not_sent(lens, talk):
@@ -252,11 +254,11 @@ def test_maps_of_a_picture_that_was_replaced_are_not_sent(lens, talk):
 
 def test_changed_weights_are_noticed(lens):
     before = lens._weights
-    lens.weights_may_have_moved()
+    lens._weights_may_have_moved()
     assert lens._weights == before
     with torch.no_grad():
         lens.session.net.model[0].weight.add_(1)
-    lens.weights_may_have_moved()
+    lens._weights_may_have_moved()
     assert lens._weights != before
 
 
@@ -270,7 +272,7 @@ def test_views_stand_alone_and_share_a_session():
     assert str(views[1].unit) == "3:1"
     for view in views:
         assert Conversation(view).ask("filters", layer="0")[-1][0]["type"] == "done"
-    worker = session._thread
+    (worker,) = (t for t in threading.enumerate() if t.name == f"nn-lens {session.net.name}")
     for view in views[:2]:
         view.close()
     assert worker.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import warnings
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 import nn_lens as nl
 from nn_lens.sessions import checkpoints
-from nn_lens.widgets import panel
+from nn_lens.widgets import training
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
 
@@ -26,7 +27,7 @@ def net():
 
 @pytest.fixture
 def lens(net, monkeypatch):
-    monkeypatch.setattr(panel, "OFTEN", 0)
+    monkeypatch.setattr(training, "OFTEN", 0)
     made = nl.Lens(nl.Session(net, cache=False), picture=PICTURE)
     yield made
     made.close()
@@ -54,7 +55,7 @@ def test_recorded_steps_are_shown_as_they_come_and_then_the_model_again(lens, ne
     lens.record(10)
     assert (lens.step, [s["step"] for s in lens._steps]) == (10, [0, 10])
     move(net)
-    lens.weights_may_have_moved()
+    lens._weights_may_have_moved()
     assert lens.step is None
     assert lens._weights not in [s["weights"] for s in lens._steps]
 
@@ -69,7 +70,7 @@ def test_the_slider_goes_back_to_what_was(lens, net, talk):
     assert second[1:] != first[1:]
     lens.step = 0
     assert stack_of(talk) == (lens._weights, *first[1:])
-    lens.weights_may_have_moved()
+    lens._weights_may_have_moved()
     assert lens.step == 0, "a step that was chosen stays"
     lens.step = None
     assert stack_of(talk)[1:] == second[1:]
@@ -92,7 +93,7 @@ def test_a_new_picture_brings_its_maps_with_it(lens, talk):
     expect = next(c for c, _ in talk.sent if c["type"] == "expect")
     assert (expect["what"], expect["picture"]) == ("maps", lens._picture["key"])
     pushed = talk.until_end(expect["id"])[1]
-    asked = talk.ask("maps", layer="0", channel=0)[0]
+    asked = talk.ask("maps", layer="0")[0]
     assert [bytes(b) for b in pushed[1]] == [bytes(b) for b in asked[1]]
     lens.view = "filters"
     lens.picture = PICTURE
@@ -107,17 +108,17 @@ def test_who_looks_at_the_past_is_left_alone(lens, net, talk):
     move(net)
     lens.record(2)
     assert lens.step == 0
-    lens.weights_may_have_moved()
+    lens._weights_may_have_moved()
     assert (lens.step, [s["step"] for s in lens._steps]) == (0, [0, 1, 2])
 
 
 def test_a_fast_loop_does_not_flood_the_browser(lens, net, talk, monkeypatch):
-    monkeypatch.setattr(panel, "OFTEN", 60)
+    monkeypatch.setattr(training, "OFTEN", 60)
     for step in range(20):
         move(net)
         lens.record(step)
     assert len([c for c, _ in talk.sent if c["type"] == "expect"]) == 3
-    lens.weights_may_have_moved()
+    lens._weights_may_have_moved()
     assert len(lens._steps) == 20
 
 
@@ -158,7 +159,7 @@ def test_panels_of_one_session_look_at_one_moment(lens, net, monkeypatch):
 
 def test_a_real_training_is_recorded_without_being_disturbed(net, monkeypatch):
     """The same losses with and without a lens that records and works."""
-    monkeypatch.setattr(panel, "OFTEN", 0)
+    monkeypatch.setattr(training, "OFTEN", 0)
 
     def train(net, record):
         torch.manual_seed(1)
@@ -183,7 +184,7 @@ def test_a_real_training_is_recorded_without_being_disturbed(net, monkeypatch):
 
 
 def test_a_model_that_cannot_be_copied_trains_on(monkeypatch):
-    monkeypatch.setattr(panel, "OFTEN", 0)
+    monkeypatch.setattr(training, "OFTEN", 0)
     net = small()
     net.model.lock = threading.Lock()  # cannot be copied
     lens = nl.Lens(nl.Session(net, cache=False), picture=PICTURE)
@@ -193,7 +194,7 @@ def test_a_model_that_cannot_be_copied_trains_on(monkeypatch):
         with pytest.warns(UserWarning, match="cannot be copied.*no past"):
             lens.record(step)
     assert (lens.step, lens._steps) == (None, [])
-    assert talk.ask("maps", layer="3", channel=0)[-1][0]["type"] == "done"
+    assert talk.ask("maps", layer="3")[-1][0]["type"] == "done"
     lens.close()
 
 
@@ -204,7 +205,7 @@ def test_every_answer_says_of_which_weights_it_is(lens, net, talk):
     for step in (0, 1):
         lens.step = step
         for what in ("scores", "maps", "filters", "ablation"):
-            answer = talk.ask(what, layer="0", channel=0, scale=0)
+            answer = talk.ask(what, layer="0", channel=0, factor=0)
             assert {head["weights"] for head, _ in answer} == {lens._steps[step]["weights"]}, what
 
 
@@ -228,13 +229,16 @@ def test_a_step_that_is_looked_at_and_recorded_again_is_the_new_one(lens, net, t
     assert stack_of(talk)[0] == lens._weights
 
 
-def test_what_is_written_from_within_a_training_is_of_the_model_as_it_is(lens, net, monkeypatch):
-    monkeypatch.setattr(panel, "OFTEN", 60)
+def test_what_is_written_from_within_a_training_is_of_the_model_as_it_is(lens, net, monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "OFTEN", 60)
     for step in range(4):
         move(net)
         lens.record(step)
-    head, _ = next(iter(lens.answers("filters", layer="0", channel=0)))
-    assert head["weights"] == lens.session.checkpoints.last.version
+    lens.view = "filters"
+    lens.to_html(tmp_path / "page.html", layers=["0"])
+    data = json.loads((tmp_path / "page.html").read_text().split('id="stored">')[1].split("</script>")[0])
+    answer = next(a for a in data["answers"] if a["question"]["what"] == "filters")
+    assert answer["messages"][0]["head"]["weights"] == lens.session.checkpoints.last.version
 
 
 def test_weights_that_move_behind_torchs_back_are_recorded(lens, net):
