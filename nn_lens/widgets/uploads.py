@@ -29,13 +29,17 @@ class Uploads:
         if content["upload"] != self._id:
             return None  # a piece of an upload that a newer one replaced
         if index != len(self._pieces) or not buffers:
-            self._id = None
+            self._forget()
             raise PictureError("The upload was interrupted: a piece is missing. Drop the picture again.")
         self._pieces.append(bytes(buffers[0]))
         if sum(map(len, self._pieces)) > LARGEST:
-            self._id = None
+            self._forget()
             raise PictureError(f"The file is larger than {LARGEST >> 20} MB; make the picture smaller first.")
         if len(self._pieces) < count:
             return None
-        data, self._pieces, self._id = b"".join(self._pieces), [], None
+        data = b"".join(self._pieces)
+        self._forget()
         return data
+
+    def _forget(self) -> None:
+        self._id, self._pieces = None, []
