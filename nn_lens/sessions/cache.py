@@ -114,7 +114,7 @@ class Cache:
         np.savez(buffer, allow_pickle=False, key=np.array(key), **arrays)
         data = buffer.getvalue()
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside and then renamed: a reader sees the whole file or none.
+        # Written under another name and then renamed: a reader sees the whole file or none.
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
             part.write(hashlib.sha256(data).digest() + data)
         os.replace(part.name, file)

@@ -20,10 +20,10 @@ _LEFT = 256 << 20  # bytes of the disk that are left to others
 
 
 def as_step(step: Any) -> int:
-    """The whole number that a step is.
+    """`step` as an int.
 
     Raises:
-        LensError: it is none.
+        LensError: `step` is not an integer.
     """
     try:
         return operator.index(step)
@@ -70,7 +70,7 @@ class Checkpoints:
         """Keeps the model's weights under `step`; that step and later ones, if they are there, are of an earlier run and go.
 
         Raises:
-            LensError: the step is no whole number. StorageError: the disk does not take the weights.
+            LensError: `step` is not an integer. StorageError: the disk does not take the weights.
         """
         step = as_step(step)
         kept = [c for c in self._all if c.step < step]

@@ -14,7 +14,7 @@ from nn_lens.engine.network.network import Network
 from nn_lens.engine.pictures.datasets import Source, source_of
 
 LAYERS = 4  # whose passes are kept
-_DIRECTIONS = 3  # random ones, beside the units
+_DIRECTIONS = 3  # random ones, to compare the units with
 
 
 @dataclass

@@ -172,7 +172,7 @@ def trust(session: Session, unit: Unit) -> Iterator[tuple[badges.Badge, ...] | N
 
 
 def attribution(session: Session, picture: Any, target: Unit | int) -> Iterator[tuple[str, Attribution | str]]:
-    """What in a picture speaks for a target, by every method: (method, map beside that of shuffled weights, or why not).
+    """What in a picture speaks for a target, by every method: (method, map and that of shuffled weights, or why not).
 
     target: a unit, or the rank of a class among the network's answers, 0 the most probable.
     """

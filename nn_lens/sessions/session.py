@@ -130,7 +130,7 @@ class Session:
         """Keeps the weights as they are now under a step of the training, on disk while the session lives.
 
         Raises:
-            LensError: the step is no whole number, or the model cannot be copied. StorageError: the disk does not take them.
+            LensError: `step` is not an integer, or the model cannot be copied. StorageError: the disk does not take them.
         """
         if not self._copy.make():
             raise LensError(f"{self.note} It has no past that can be shown.")

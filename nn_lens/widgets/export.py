@@ -44,7 +44,7 @@ class State:
 
 
 def write(state: State, path: Path, layers: Sequence[str], views: str) -> None:
-    """Writes all that the views may ask of `layers`, with the answers, beside `views`, their JavaScript.
+    """Writes all that the views may ask of `layers`, with the answers and `views`, the JavaScript that shows them.
 
     Raises:
         LensError: there are no layers, or the file cannot be written.

@@ -125,7 +125,7 @@ def examples(found: Spectrum) -> Message:
 
 
 def badge(found: Badge) -> dict[str, Any]:
-    """A number that explains itself; null where it is none."""
+    """A number that explains itself; null where it is not finite."""
     value = float(found)
     return {
         "name": found.name, "value": value if np.isfinite(value) else None, "text": found.text,
@@ -154,7 +154,7 @@ def attribution(answer: tuple[str, Attribution | str]) -> Message:
 
 
 def ablation(answer: tuple[Ablation, Ablation | None]) -> Message:
-    """The classes whose scores move most, beside random other units, and what becomes of the accuracy."""
+    """The classes whose scores move most, compared with random other units, and what becomes of the accuracy."""
     own, dataset = answer
     delta = own.delta[0]
     control = own.control.delta[0] if own.control is not None else None

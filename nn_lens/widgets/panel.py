@@ -109,7 +109,7 @@ class Panel(anywidget.AnyWidget):
             cells.close_earlier(self)
 
     def _check(self, traits: Mapping[str, Any]) -> None:
-        """Raises for a keyword that is none, before anything is made."""
+        """Raises for a keyword that is no trait, before anything is made."""
         unknown = [name for name in traits if name not in self.traits()]
         if unknown:
             raise LensError(

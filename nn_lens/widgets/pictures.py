@@ -42,7 +42,7 @@ class Pictures:
         """The name and picture that a message of the browser chooses; None: there is more to come.
 
         Raises:
-            LensError: there is no such picture, or what was sent is none.
+            LensError: there is no such picture, or what was sent cannot be read as one.
         """
         if content["type"] == "sample":
             return content["name"], self.samples[content["name"]]

@@ -159,11 +159,13 @@ def test_a_state_of_any_kind_comes_back():
     session = nl.Session(nl.Network(model, (3, 8, 8), False), cache=False)
     session.run(lambda s: iter([s.network()]))
     session.record(0)
+    then = model.conv.weight.detach().clone()
     with torch.no_grad():
         model.passing += 5
+        model.conv.weight += 1
     assert session.run(lambda s: iter([s.network().model.passing.item()])) == [5], "what is not saved is taken over too"
     session.show(0)
-    assert session.run(lambda s: iter([s.network().model.conv.weight.shape]))
+    assert torch.equal(session.run(lambda s: iter([s.network().model.conv.weight.detach().clone()]))[0], then)
     session.close()
 
 

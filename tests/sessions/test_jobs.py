@@ -153,6 +153,27 @@ def test_run_raises_what_the_model_raises():
     session.close()
 
 
+def test_a_run_that_takes_too_long_is_cancelled_and_says_so(session):
+    begun, go, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(_):
+        try:
+            while True:
+                begun.set()
+                go.wait(5)
+                yield 1
+        finally:
+            closed.set()
+
+    with pytest.raises(nl.LensError, match=r"did not answer within 0.05 s; it is cancelled"):
+        session.run(slow, timeout=0.05)
+    assert begun.wait(5)
+    assert not closed.is_set()
+    go.set()
+    assert closed.wait(5), "its next step is not begun"
+    assert session.run(lambda _: iter([7]), timeout=5) == [7]
+
+
 def test_no_thread_is_left_behind():
     before = threading.active_count()
     sessions = [nl.Session(small(), cache=False) for _ in range(4)]
