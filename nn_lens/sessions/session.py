@@ -34,6 +34,13 @@ class Session:
 
     Raises:
         NetworkError: `net` is neither, or cannot be run.
+
+    >>> session = nl.Session(nl.demo(), cache=False)
+    >>> maps, filters = nl.ActivationsView(session), nl.FiltersView(session)  # two views, one worker
+    >>> session.run(lambda s: iter([s.network()["conv1"].channels]))  # on the worker's own copy
+    [48]
+    >>> maps.close()
+    >>> filters.close()  # and with its last view the worker ends
     """
 
     def __init__(self, net: Network | nn.Module, dataset: Any = None, cache: str | Path | bool | None = None) -> None:

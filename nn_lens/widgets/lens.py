@@ -21,7 +21,7 @@ class Lens(Panel):
 
     >>> lens = nl.Lens(nl.demo(), unit="relu3:1")
     >>> lens.layer, lens.unit.channel, lens.picture.size
-    ('relu3', 1, (300, 400))
+    ('relu3', 1, (451, 300))
     >>> lens.layer = "conv1"  # the panel follows
     >>> lens.code()
     'nl.Lens(net, unit="conv1:1", picture=net.samples["cat"])'

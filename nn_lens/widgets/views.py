@@ -18,7 +18,7 @@ class FiltersView(Panel):
 
     >>> view = nl.FiltersView(nl.demo())
     >>> view
-    <FiltersView of photos20 at conv1:0>
+    <FiltersView of Sequential at conv1:0>
     >>> view.close()
     """
 
