@@ -173,7 +173,9 @@ def test_every_question_of_a_storm_ends(lens, talk):
     assert set(ends) <= {"done", "cancelled"}
 
 
-def test_unacknowledged_frames_do_not_pile_up(lens, talk):
+def test_unacknowledged_frames_do_not_pile_up():
+    lens = nl.Lens(nl.Session(small(), cache=False), picture=PICTURE)
+    talk = Conversation(lens)
     began = time.monotonic()
     messages = talk.ask("page", layer="0", channels=list(range(6)))
     elapsed = time.monotonic() - began
@@ -183,6 +185,7 @@ def test_unacknowledged_frames_do_not_pile_up(lens, talk):
     messages = talk.ask("page", layer="0", channels=list(range(6)))
     assert time.monotonic() - began < 1
     assert [c["type"] for c, _ in messages] == ["page", "done"]
+    lens.close()
 
 
 def pieces(data, number=1, size=1000):
