@@ -95,7 +95,9 @@ class Panel(anywidget.AnyWidget):
         if picture is None and not traits.get("_counterparts"):
             picture = next(iter(self._pictures.samples.values()), None)
         try:
-            super().__init__(**self._described(), **{"step": self.session.step, **traits})
+            super().__init__(
+                **self._described(), _selection=_selection_of(first), **{"step": self.session.step, **traits}
+            )
             self.session.join(self)
             self._following.chosen(self.step)
             self.unit = first
@@ -140,7 +142,7 @@ class Panel(anywidget.AnyWidget):
     def _unit_changed(self, change: Any) -> None:
         unit: Unit = self.unit
         self.layer = unit.layer
-        wanted = {"layer": unit.layer, "channel": unit.channel, "row": unit.row, "column": unit.column}
+        wanted = _selection_of(unit)
         if {name: self._selection.get(name) for name in wanted} != wanted:
             self._selection = wanted
         other = self.compared
@@ -362,3 +364,8 @@ class Panel(anywidget.AnyWidget):
     def __repr__(self) -> str:
         of = self.session.net.name if hasattr(self, "session") else "a network, closed,"
         return f"<{type(self).__name__} of {of} at {self.unit}>"
+
+
+def _selection_of(unit: Unit) -> dict[str, Any]:
+    """A unit as the browser reads it."""
+    return {"layer": unit.layer, "channel": unit.channel, "row": unit.row, "column": unit.column}

@@ -35,7 +35,11 @@ def test_a_failing_model_is_named_and_the_panel_lives(opened):
     panel.slide("layer", 1)
     panel.wait(".card.filters .note", "e.textContent.includes('has no filters')")
     # Mended: what failed is tried again by coming back to it.
-    notebook.python("lens.session._copy._network.model.fails = model.fails = False; result = 0")
+    notebook.python(
+        "model.fails = False\n"
+        "lens.session.run(lambda s: iter([setattr(s.network().model, 'fails', False)]))\n"
+        "result = 0"
+    )
     panel.slide("layer", 0)
     panel.wait("canvas.map", "e.dataset.shown?.endsWith('conv:0')")
     assert not notebook.problems

@@ -1,36 +1,33 @@
 /** The entry point that anywidget loads: one store per widget model, any number of drawn views of it. */
 import type { AnyModel } from "@anywidget/types";
-import { Follower } from "./shared/follower";
-import { Store } from "./shared/store";
-import { renderLab } from "./views/kernel_lab";
-import { Panel } from "./views/panel";
+import { renderKernelLab } from "./kernel_lab/widget";
+import { Panel } from "./panel/panel";
+import { Store } from "./panel/store";
+import { DECODERS } from "./views";
 
-export { correlate } from "./shared/correlate";
-export { stored } from "./stored";
+export { stored } from "./exported";
+export { correlate } from "./kernel_lab/correlate";
 
 const stores = new WeakMap<AnyModel, Store>();
 
 function storeOf(model: AnyModel): Store {
-  let store = stores.get(model);
-  if (!store) {
-    store = new Store(model);
-    stores.set(model, store);
-  }
+  const store = stores.get(model) ?? new Store(model, DECODERS);
+  stores.set(model, store);
   return store;
 }
 
 /** The store of the network that is compared, if there is one. */
 async function peerOf(store: Store): Promise<Store | null> {
-  const id: string = store.model.get("_beside");
+  const id: string = store.model.get("_compared");
   if (!id) return null;
   const model = await store.model.widget_manager.get_model(id);
-  return store.peer ?? new Follower(model as AnyModel, store);
+  return store.peer ?? new Store(model as AnyModel, DECODERS, store);
 }
 
 export default {
   initialize({ model }: { model: AnyModel }) {
-    // A panel that is compared has its store from the one that it is beside.
-    if (model.get("_kind") === "KernelLab" || Object.keys(model.get("_follows")).length) return;
+    // A panel that is compared has its store from the one that it is compared with.
+    if (model.get("_kind") === "KernelLab" || Object.keys(model.get("_counterparts")).length) return;
     const store = storeOf(model);
     return () => {
       store.peer?.close();
@@ -39,7 +36,7 @@ export default {
     };
   },
   async render({ model, el }: { model: AnyModel; el: HTMLElement }) {
-    if (model.get("_kind") === "KernelLab") return renderLab(model, el);
+    if (model.get("_kind") === "KernelLab") return renderKernelLab(model, el);
     const store = storeOf(model);
     const panel = new Panel(store, await peerOf(store), el);
     return () => panel.close();

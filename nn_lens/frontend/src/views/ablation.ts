@@ -1,75 +1,82 @@
 /** What the answer would be if the selected unit were off, weaker or stronger, beside random other units. */
-import { el, say, short } from "../shared/dom";
-import type { Ablation } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { noPicture } from "./activations";
-import { View } from "./view";
+import { el, say, short } from "../drawing/dom";
+import type { Message } from "../panel/protocol";
+import type { Store } from "../panel/store";
+import { AnswerView } from "./view";
 
-export class AblationView extends View {
+/** The classes whose scores move most when the unit's activations are scaled, and what becomes of the accuracy. */
+export interface Ablation {
+  scale: number;
+  alt: string;
+  rows: { label: string; before: number; after: number; control: number | null }[];
+  accuracy?: { count: number; change: number; control: number | null; worst: string; worstChange: number };
+}
+
+export function decodeAblation(head: Message): Ablation {
+  return head as unknown as Ablation;
+}
+
+export class AblationView extends AnswerView<"ablation"> {
   private readonly slider = el("input", { type: "range", min: 0, max: 3, step: 0.25, "aria-label": "times" });
   private readonly factor = el("output", { class: "text" });
   private readonly table = el("table", { class: "changes" });
   private readonly accuracy = el("p", { class: "words" });
-  private drawn: Ablation | null = null;
 
   constructor(store: Store) {
-    super(store, "ablation", "And without this unit?");
-    this.slider.value = String(store.scale);
-    this.slider.addEventListener("input", () => {
-      store.scale = Number(this.slider.value);
-    });
+    super(store, "ablation", "ablation");
+    this.slider.value = String(store.look.factor);
+    this.slider.addEventListener("input", () => store.look.see({ factor: Number(this.slider.value) }));
     const label = el("label", { class: "slider" }, el("span", {}, "its answers times"), this.slider, this.factor);
     this.body.append(label, this.table, this.accuracy);
   }
 
-  draw(): void {
-    const { store } = this;
-    const failure = store.picture ? store.failure("ablation") : noPicture(store);
-    const found = store.ablation();
-    this.stale(!found && !failure);
-    this.empty(failure);
-    const { layer, channel } = store.selection;
-    say(this.factor, store.scale === 0 ? "0, off" : short(store.scale));
-    if (found && found !== this.drawn) {
-      this.drawTable(found);
-      this.drawn = found;
-    }
-    this.root.dataset.shown = found ? `${layer}:${channel} ${found.scale}` : "";
-    if (!failure) say(this.note, found ? found.alt : `without ${layer}:${channel} …`);
+  override draw(): void {
+    super.draw();
+    const { factor } = this.store.look;
+    say(this.factor, factor === 0 ? "0, off" : short(factor));
   }
 
-  private drawTable(found: Ablation): void {
-    const largest = Math.max(
-      1e-9,
-      ...found.rows.flatMap((r) => [Math.abs(r.after - r.before), Math.abs(r.control ?? 0)]),
-    );
-    const head = el(
-      "tr",
-      {},
-      ...["class", "score", "this unit", "random units"].map((text) => el("th", { scope: "col" }, text)),
-    );
-    const rows = found.rows.map((row) => {
-      const change = row.after - row.before;
-      return el(
+  protected shown({ scale }: Ablation): string {
+    return `${this.unit()} ${scale}`;
+  }
+
+  protected tell({ alt }: Ablation): string {
+    return alt;
+  }
+
+  protected waiting(): string {
+    return `without ${this.unit()} …`;
+  }
+
+  private unit(): string {
+    const { layer, channel } = this.store.selection;
+    return `${layer}:${channel}`;
+  }
+
+  protected paint({ rows, accuracy }: Ablation): void {
+    const changes = rows.flatMap(({ before, after, control }) => [Math.abs(after - before), Math.abs(control ?? 0)]);
+    const largest = Math.max(1e-9, ...changes);
+    const titles = ["class", "score", "this unit", "random units"];
+    const head = el("tr", {}, ...titles.map((text) => el("th", { scope: "col" }, text)));
+    const lines = rows.map(({ label, before, after, control }) =>
+      el(
         "tr",
         {},
-        el("td", { title: row.label }, row.label),
-        el("td", {}, `${short(row.before)} → ${short(row.after)}`),
-        el("td", {}, bar(change, largest)),
-        el("td", {}, row.control === null ? "–" : bar(row.control, largest)),
-      );
-    });
-    this.table.replaceChildren(head, ...rows);
-    const a = found.accuracy;
-    const percent = (x: number) => `${x > 0 ? "+" : ""}${(100 * x).toFixed(1)} points`;
-    say(
-      this.accuracy,
-      a
-        ? `Accuracy over ${a.count} pictures: ${percent(a.change)}${a.control === null ? "" : ` (random units ${percent(a.control)})`}; ` +
-            `most for ${a.worst}: ${percent(a.worstChange)}.`
-        : "",
+        el("td", { title: label }, label),
+        el("td", {}, `${short(before)} → ${short(after)}`),
+        el("td", {}, bar(after - before, largest)),
+        el("td", {}, control === null ? "–" : bar(control, largest)),
+      ),
     );
+    this.table.replaceChildren(head, ...lines);
+    say(this.accuracy, accuracy ? inWords(accuracy) : "");
   }
+}
+
+function inWords({ count, change, control, worst, worstChange }: NonNullable<Ablation["accuracy"]>): string {
+  const points = (share: number) => `${share > 0 ? "+" : ""}${(100 * share).toFixed(1)} points`;
+  const random = control === null ? "" : ` (random units ${points(control)})`;
+  return `Accuracy over ${count} pictures: ${points(change)}${random}; most for ${worst}: ${points(worstChange)}.`;
 }
 
 /** A bar from the middle to the right for more, to the left for less, with its number. */

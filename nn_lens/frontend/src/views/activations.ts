@@ -1,9 +1,8 @@
 /** The activation maps of all channels of a layer for the picture; the selected one is drawn large beside it. */
-import { el, say, short } from "../shared/dom";
-import { Grid, type Place } from "../shared/grid";
-import type { Stack } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { paint, type Scale, valueAt } from "../shared/tiles";
+import { el, say, short } from "../drawing/dom";
+import { Grid, type Place } from "../drawing/grid";
+import { paint, type Scale, type Stack, valueAt } from "../drawing/tiles";
+import type { Store } from "../panel/store";
 import { View } from "./view";
 
 export class ActivationsView extends View {
@@ -14,12 +13,12 @@ export class ActivationsView extends View {
   private readonly mode = el("select", { "aria-label": "what the colours run to" });
 
   constructor(store: Store) {
-    super(store, "activations", "Activation maps");
+    super(store, "activations");
     this.grid = new Grid(
-      (index) => this.shown && store.select(store.selection.layer, this.shown.start + index),
+      (index) => this.shown && store.sight.select(store.selection.layer, this.shown.start + index),
       (place) => {
         this.hover = place;
-        store.lookAt(place);
+        store.sight.hoverAt(place);
         this.tell();
       },
     );
@@ -36,47 +35,43 @@ export class ActivationsView extends View {
   }
 
   draw(): void {
-    const failure = this.store.picture ? this.store.failure("maps") : noPicture(this.store);
-    const stack = this.store.stack("maps");
-    this.stale(!stack && !failure);
-    this.empty(failure);
+    const { store } = this;
+    const why = this.whyNot("maps");
+    const stack = store.answer("maps");
+    this.stale(!stack && !why);
+    this.empty(why);
     if (!stack) return;
-    const { layer, channel } = this.store.selection;
-    const { mapScale } = this.store;
-    const key = `${this.store.picture?.key} ${layer} ${stack.weights} ${stack.start} ${this.store.topKey("maps")}`;
-    this.drawScale(stack, mapScale);
+    const { layer, channel } = store.selection;
+    const top = store.topOf("maps");
+    this.drawScale(stack, top);
     this.shown = stack;
-    const { height, width } = stack;
-    const label = `Activation maps of layer ${layer}, channels ${stack.start} to ${stack.start + stack.count - 1}`;
+    const { start, count, height, width } = stack;
     this.grid.show(
       {
-        key,
-        count: stack.count,
+        key: `${store.picture?.key} ${layer} ${stack.weights} ${start} ${store.topKey("maps")}`,
+        count,
         height,
         width,
-        label,
-        paint: (i, out) =>
-          paint(stack, stack.start + i, 0, this.store.colours, out, this.store.top("maps", stack.start + i)),
+        label: `Activation maps of layer ${layer}, channels ${start} to ${start + count - 1}`,
+        paint: (i, out) => paint(stack, start + i, 0, store.colours, out, top(start + i)),
       },
-      channel - stack.start,
+      channel - start,
     );
-    this.grid.point(this.store.neuron());
-    this.store.across = this.grid.across;
-    this.root.dataset.shown = `${layer} ${this.store.picture?.key}`;
+    this.grid.point(store.sight.neuron());
+    store.look.across = this.grid.across;
+    this.root.dataset.shown = `${layer} ${store.picture?.key}`;
     this.tell();
   }
 
-  private drawScale(stack: Stack, scale: Scale): void {
-    this.scale.className = `scale ${stack.colour}`;
-    this.mode.value = scale.mode;
-    const times = scale.contrast === 1 ? "" : ` / ${short(scale.contrast)}`;
-    const most =
-      scale.mode === "map" || scale.mode === "own"
-        ? `largest of each map${times}`
-        : short(this.store.top("maps", stack.start) ?? 0);
-    this.scale.dataset.low = stack.colour === "diverging" ? `blue −${most}` : "0";
-    this.scale.dataset.high = stack.colour === "diverging" ? `orange ${most}` : most;
-    this.scale.style.setProperty("--ramp", this.ramp(stack.colour));
+  private drawScale({ colour, start }: Stack, top: (unit: number) => number | undefined): void {
+    const { mode, contrast } = this.store.look.colourScale;
+    this.scale.className = `scale ${colour}`;
+    this.mode.value = mode;
+    const times = contrast === 1 ? "" : ` / ${short(contrast)}`;
+    const most = mode === "map" || mode === "own" ? `largest of each map${times}` : short(top(start) ?? 0);
+    this.scale.dataset.low = colour === "diverging" ? `blue −${most}` : "0";
+    this.scale.dataset.high = colour === "diverging" ? `orange ${most}` : most;
+    this.scale.style.setProperty("--ramp", this.ramp(colour));
   }
 
   /** The colour table as a gradient. */
@@ -86,12 +81,12 @@ export class ActivationsView extends View {
     return `linear-gradient(90deg, ${stops})`;
   }
 
-  close(): void {
+  override close(): void {
     this.grid.close();
   }
 
   private tell(): void {
-    const stack = this.store.stack("maps");
+    const stack = this.store.answer("maps");
     if (!stack || this.body.hidden) return;
     const at = this.hover;
     const unit = at ? stack.start + at.index : this.store.selection.channel;
@@ -103,10 +98,4 @@ export class ActivationsView extends View {
     const part = stack.count < stack.total ? ` (channels ${stack.start}–${stack.start + stack.count - 1} shown)` : "";
     say(this.note, `unit ${unit}: largest ${short(stack.largest[n])}, mean ${short(stack.mean[n])}${here}${part}`);
   }
-}
-
-export function noPicture(store: Store): string {
-  return store.network.input.length === 3
-    ? "No picture yet: choose, drop or paste one."
-    : `This network reads ${store.network.input[0]} numbers, not pictures. Set panel.picture to such a vector.`;
 }

@@ -1,56 +1,72 @@
 /** The multiplication behind one number of a map, on the user's own convolution: window x kernel, summed over the inputs. */
-import { el, say, short } from "../shared/dom";
-import { numbers } from "../shared/numbers";
-import type { Arithmetic } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { noPicture } from "./activations";
-import { View } from "./view";
+import { el, say, short } from "../drawing/dom";
+import { numbers } from "../drawing/numbers";
+import { floats, type Message } from "../panel/protocol";
+import type { Store } from "../panel/store";
+import { AnswerView } from "./view";
 
-export class ArithmeticView extends View {
+/** How one neuron of a convolution comes to its activation: its strongest inputs, and the rest added up. */
+export interface Arithmetic {
+  unit: string;
+  inputs: { number: number; sum: number }[];
+  height: number;
+  width: number;
+  rest: number;
+  restCount: number;
+  bias: number;
+  value: number;
+  then: [layer: string, value: number][];
+  alt: string;
+  /** Windows of all inputs, kernels of all, products of all. */
+  values: Float32Array;
+}
+
+export function decodeArithmetic(head: Message, [values]: DataView[]): Arithmetic {
+  return { ...(head as unknown as Arithmetic), values: floats(values) };
+}
+
+export class ArithmeticView extends AnswerView<"arithmetic"> {
   private readonly rows = el("div", { class: "sums" });
   private readonly total = el("p", { class: "words total" });
-  private drawn: Arithmetic | null = null;
 
   constructor(store: Store) {
-    super(store, "arithmetic", "How is this number made?");
+    super(store, "arithmetic", "arithmetic");
     this.body.append(this.rows, this.total);
   }
 
-  draw(): void {
-    const { store } = this;
-    const failure = store.picture ? store.failure("arithmetic") : noPicture(store);
-    const found = store.arithmetic();
-    this.empty(failure);
-    if (!store.locked && !failure) {
-      this.rows.replaceChildren();
-      this.drawn = null;
-      say(this.total, "");
-      this.stale(false);
-      this.root.dataset.shown = "";
-      return say(
-        this.note,
-        "Click a place in the picture or a map: here stand the window, the kernel and their products.",
-      );
-    }
-    this.stale(!found && !failure);
-    if (found && found !== this.drawn) this.paint(found);
-    this.root.dataset.shown = found ? `${found.unit} ${found.value}` : "";
-    if (!failure)
-      say(this.note, found ? "blue is below 0, orange above; each table has colours of its own" : "multiplying …");
+  override draw(): void {
+    super.draw();
+    if (this.store.look.locked) return;
+    this.stale(false);
+    if (!this.rows.childElementCount) return;
+    this.rows.replaceChildren();
+    say(this.total, "");
+    this.repaint();
   }
 
-  private paint(found: Arithmetic): void {
-    this.drawn = found;
-    const { inputs, height, width, rest, restCount, bias, value, then } = found;
+  protected shown({ unit, value }: Arithmetic): string {
+    return `${unit} ${value}`;
+  }
+
+  protected tell(): string {
+    return "blue is below 0, orange above; each table has colours of its own";
+  }
+
+  protected waiting(): string {
+    return this.store.look.locked
+      ? "multiplying …"
+      : "Click a place in the picture or a map: here stand the window, the kernel and their products.";
+  }
+
+  protected paint(answer: Arithmetic): void {
+    const { unit, inputs, height, width, rest, restCount, bias, value, then } = answer;
     const size = height * width;
-    const plane = (which: number, i: number) => ({
-      height,
-      width,
-      values: found.values.subarray((which * inputs.length + i) * size, (which * inputs.length + i + 1) * size),
-    });
-    const diverging = this.store.colours.diverging;
-    const figure = (which: number, i: number, name: string) =>
-      el("figure", {}, numbers(plane(which, i), diverging, name), el("figcaption", { class: "caption" }, name));
+    const { diverging } = this.store.colours;
+    const figure = (which: number, i: number, name: string) => {
+      const start = (which * inputs.length + i) * size;
+      const plane = { height, width, values: answer.values.subarray(start, start + size) };
+      return el("figure", {}, numbers(plane, diverging, name), el("figcaption", { class: "caption" }, name));
+    };
     this.rows.replaceChildren(
       ...inputs.map(({ number, sum }, i) =>
         el(
@@ -68,6 +84,6 @@ export class ArithmeticView extends View {
     const others = restCount ? ` + ${short(rest)} from ${restCount} other inputs` : "";
     const sums = inputs.map(({ sum }) => short(sum)).join(" + ");
     const behind = then.map(([layer, v]) => ` → ${layer} → ${short(v)}`).join("");
-    say(this.total, `${found.unit} = ${sums}${others} + bias ${short(bias)} = ${short(value)}${behind}`);
+    say(this.total, `${unit} = ${sums}${others} + bias ${short(bias)} = ${short(value)}${behind}`);
   }
 }

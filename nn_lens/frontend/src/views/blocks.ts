@@ -1,107 +1,165 @@
-/** The picture as the layer sees it: at each place the image of the unit that answers most there, and the units in groups. */
-import { el, say, short } from "../shared/dom";
-import type { Blocks } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { noPicture } from "./activations";
-import { View } from "./view";
+/** The picture as the layer sees it: at each place the image of the unit that is strongest there, and the units in groups. */
+import { el, say, short } from "../drawing/dom";
+import { stepOf } from "../drawing/keys";
+import { bitmap, drawFrom } from "../drawing/sheet";
+import { paintLevels } from "../drawing/tiles";
+import { cellAt, clamp, type Neuron, placeOf } from "../panel/geometry";
+import { floats, type Message } from "../panel/protocol";
+import type { Store } from "../panel/store";
+import { AnswerView } from "./view";
+
+/** Which unit of a layer is strongest at each place of the picture, and the units in groups that are active together. */
+export interface Blocks {
+  layer: string;
+  height: number;
+  width: number;
+  /** Those that are strongest somewhere, the one with most places first; of the first `drawn` images are made. */
+  units: number[];
+  drawn: number;
+  /** What each group explains of all activations, and what all do of the activations' squares. */
+  shares: number[];
+  explained: number;
+  alt: string;
+  weights: number;
+  strongest: Int32Array;
+  values: Float32Array;
+  /** A map for each group. */
+  maps: Float32Array;
+  /** What each group wants most, side by side. */
+  sheet: ImageBitmap | null;
+}
+
+export async function decodeBlocks(head: Message, [sheet, ...numbers]: DataView[]): Promise<Blocks> {
+  const [strongest, values, maps] = numbers.map(floats);
+  const decoded = { strongest: new Int32Array(strongest.buffer), values, maps, sheet: await bitmap(sheet) };
+  return { ...(head as unknown as Blocks), ...decoded };
+}
 
 /** Pixels of the grid's longer side, and of a cell at least and at most. */
 const SIDE = 640;
 const [SMALLEST, LARGEST] = [8, 72];
-/** What is left of an image where its unit hardly answers. */
+/** What is left of an image where its unit is hardly active. */
 const FAINT = 0.12;
 
-export class BlocksView extends View {
+export class BlocksView extends AnswerView<"blocks"> {
   private readonly canvas = el("canvas", { role: "img", "aria-label": "not here yet" });
   private readonly box = el("div", { class: "sees", hidden: true });
   private readonly frame: HTMLElement;
   private readonly groups = el("div", { class: "groups", role: "group", "aria-label": "groups of units" });
   private readonly words = el("p", { class: "words" });
-  private drawn = "";
-  private grouped: Blocks | null = null;
+  private gridKey = "";
   /** The group whose places are shown, -1 for all units. */
   private group = -1;
 
   constructor(store: Store) {
-    super(store, "blocks", "Building blocks");
+    super(store, "blocks", "blocks");
     const label = "the strongest unit of each place; arrow keys choose a place";
     this.frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, this.canvas, this.box);
     this.body.append(this.frame, this.words, this.groups);
-    this.frame.addEventListener("pointermove", (event) => store.lookAt(this.at(event)));
-    this.frame.addEventListener("pointerleave", () => store.look(null));
-    this.frame.addEventListener("click", (event) => {
-      const place = this.at(event);
-      if (place) this.choose(place.row, place.column);
-    });
+    this.frame.addEventListener("pointermove", (event) => store.sight.hoverAt(this.at(event)));
+    this.frame.addEventListener("pointerleave", () => store.look.hover(null));
+    this.frame.addEventListener("click", (event) => this.choose(this.at(event)));
     this.frame.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-      const found = store.blocks();
-      if (!step || !found) return;
-      event.preventDefault();
-      event.stopPropagation();
-      const at = store.neuron() ?? { row: Math.floor(found.height / 2), column: Math.floor(found.width / 2) };
-      const inside = (index: number, count: number) => Math.max(0, Math.min(count - 1, index));
-      this.choose(inside(at.row + step[0], found.height), inside(at.column + step[1], found.width));
+      const blocks = store.answer("blocks");
+      const step = blocks && stepOf(event);
+      if (!step) return;
+      const { height, width } = blocks;
+      const at = store.sight.neuron() ?? { row: Math.floor(height / 2), column: Math.floor(width / 2) };
+      this.choose({ row: clamp(at.row + step[0], 0, height - 1), column: clamp(at.column + step[1], 0, width - 1) });
     });
   }
 
-  draw(): void {
-    const { store } = this;
-    const failure = store.picture ? store.failure("blocks") : noPicture(store);
-    const found = store.blocks();
-    this.stale(!found && !failure);
-    this.empty(failure);
-    const made = found ? found.units.filter((unit) => store.imageOf(found.layer, unit)).length : 0;
-    if (found) {
-      if (this.group >= found.shares.length) this.group = -1;
-      if (found !== this.grouped) this.drawGroups(found);
-      const key = `${store.picture?.key} ${found.layer} ${found.weights} ${made} ${this.group}`;
-      if (key !== this.drawn) this.paint(found);
-      this.drawn = key;
-      this.point(found);
-    }
-    const finished = found && made >= found.drawn && found.sheet;
-    this.root.dataset.shown = found ? `${found.layer} ${made} ${finished ? "finished" : "running"}` : "";
-    if (!failure) say(this.note, found ? this.tell(found, made) : "looking at each place …");
+  override draw(): void {
+    super.draw();
+    const blocks = this.store.answer("blocks");
+    if (!blocks) return;
+    // Images of units come one page after the other, beside the answer itself.
+    const key = `${this.store.picture?.key} ${blocks.layer} ${blocks.weights} ${this.made(blocks)} ${this.group}`;
+    if (key !== this.gridKey) this.paintGrid(blocks);
+    this.gridKey = key;
+    this.point(blocks);
   }
 
-  private tell(found: Blocks, made: number): string {
-    const neuron = this.store.neuron();
+  protected shown(blocks: Blocks): string {
+    const made = this.made(blocks);
+    return `${blocks.layer} ${made} ${made >= blocks.drawn && blocks.sheet ? "finished" : "running"}`;
+  }
+
+  protected tell(blocks: Blocks): string {
+    const { width, strongest, values, units, drawn } = blocks;
+    const neuron = this.store.sight.neuron();
     if (neuron) {
-      const n = neuron.row * found.width + neuron.column;
-      const unit = found.strongest[n];
-      return `row ${neuron.row}, column ${neuron.column}: unit ${unit} answers most, ${short(found.values[n])}`;
+      const n = neuron.row * width + neuron.column;
+      return `row ${neuron.row}, column ${neuron.column}: unit ${strongest[n]} answers most, ${short(values[n])}`;
     }
-    if (made < found.drawn) return `making the images of the units, ${made} of ${found.drawn} …`;
-    const more = found.units.length - found.drawn;
-    const rest = more ? `; those of ${more} rarer units are left grey` : "";
-    return `${found.units.length} units are strongest somewhere${rest}; the fainter, the weaker`;
+    const made = this.made(blocks);
+    if (made < drawn) return `making the images of the units, ${made} of ${drawn} …`;
+    const rest = units.length > drawn ? `; those of ${units.length - drawn} rarer units are left grey` : "";
+    return `${units.length} units are strongest somewhere${rest}; the fainter, the weaker`;
   }
 
-  /** Every place with the image of its strongest unit, as strong as it answers there, or as the chosen group does. */
-  private paint(found: Blocks): void {
-    const { store, canvas } = this;
-    const { height, width, strongest, values, maps } = found;
-    const cell = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(SIDE / Math.max(height, width))));
+  protected waiting(): string {
+    return "looking at each place …";
+  }
+
+  /** The groups: where each is active, and what it wants most. */
+  protected paint({ height, width, shares, explained, sheet, maps }: Blocks): void {
+    if (this.group >= shares.length) this.group = -1;
+    this.gridKey = "";
+    const size = height * width;
+    const tiles = shares.map((share, g) => {
+      const map = el("canvas", { role: "img", "aria-label": `Where group ${g + 1} answers` });
+      const own = maps.subarray(g * size, (g + 1) * size);
+      paintLevels(map, { height, width, values: own }, this.store.colours.sequential);
+      const image = el("canvas", { role: "img", "aria-label": `What group ${g + 1} wants most` });
+      if (sheet) drawFrom(image, sheet, g, shares.length);
+      const caption = el("span", { class: "caption" }, `group ${g + 1} · ${(100 * share).toFixed(0)} %`);
+      const root = el("button", { type: "button", class: "tile" }, map, image, caption);
+      root.title = "shows where its units answer";
+      root.setAttribute("aria-pressed", String(g === this.group));
+      root.addEventListener("click", () => this.chooseGroup(g));
+      return root;
+    });
+    this.groups.replaceChildren(...tiles);
+    say(
+      this.words,
+      `Units that answer together, in ${shares.length} groups (non-negative matrix factorization), which explain ` +
+        `${(100 * explained).toFixed(0)} % of this picture's answers: where each answers, and what it wants most.`,
+    );
+  }
+
+  private chooseGroup(group: number): void {
+    this.group = this.group === group ? -1 : group;
+    for (const [i, tile] of [...this.groups.children].entries())
+      tile.setAttribute("aria-pressed", String(i === this.group));
+    this.store.changed();
+  }
+
+  /** How many units' images are here. */
+  private made({ layer, units }: Blocks): number {
+    return units.filter((unit) => this.store.imageOf(layer, unit)).length;
+  }
+
+  /** Every place with the image of its strongest unit, as strong as its activation there, or as the chosen group's is. */
+  private paintGrid({ layer, height, width, units, strongest, values, maps, alt }: Blocks): void {
+    const { canvas } = this;
+    const cell = clamp(Math.floor(SIDE / Math.max(height, width)), SMALLEST, LARGEST);
     canvas.width = width * cell;
     canvas.height = height * cell;
     this.frame.style.aspectRatio = `${width} / ${height}`;
     this.frame.style.maxWidth = `${canvas.width}px`;
-    canvas.setAttribute("aria-label", found.alt);
+    canvas.setAttribute("aria-label", alt);
     const context = canvas.getContext("2d");
     if (!context) return;
     const size = height * width;
     const strengths = this.group < 0 ? values : maps.subarray(this.group * size, (this.group + 1) * size);
-    const most = Math.max(
-      1e-9,
-      strengths.reduce((a, b) => Math.max(a, b), 0),
-    );
-    const images = new Map(found.units.map((unit) => [unit, store.imageOf(found.layer, unit)]));
+    const most = strengths.reduce((a, b) => Math.max(a, b), 1e-9);
+    const images = new Map(units.map((unit) => [unit, this.store.imageOf(layer, unit)]));
     for (let n = 0; n < size; n++) {
       const [x, y] = [(n % width) * cell, Math.floor(n / width) * cell];
       const image = images.get(strongest[n]);
       context.globalAlpha = FAINT + (1 - FAINT) * Math.sqrt(Math.max(0, strengths[n]) / most);
-      if (image) {
+      if (image?.page.sheet) {
         const { sheet, width: w, height: h } = image.page;
         context.drawImage(sheet, image.index * w, 0, w, h, x, y, cell, cell);
       } else {
@@ -111,79 +169,30 @@ export class BlocksView extends View {
     }
   }
 
-  private drawGroups(found: Blocks): void {
-    this.grouped = found;
-    const { height, width, shares, sheet, maps } = found;
-    const table = this.store.colours.sequential;
-    const size = height * width;
-    const tiles = shares.map((share, g) => {
-      const map = el("canvas", { role: "img", "aria-label": `Where group ${g + 1} answers` });
-      [map.width, map.height] = [width, height];
-      const own = maps.subarray(g * size, (g + 1) * size);
-      const most = own.reduce((a, b) => Math.max(a, b), 1e-9);
-      const pixels = new ImageData(width, height);
-      own.forEach((value, n) => {
-        const c = 3 * Math.round((255 * value) / most);
-        pixels.data.set([table[c], table[c + 1], table[c + 2], 255], 4 * n);
-      });
-      map.getContext("2d")?.putImageData(pixels, 0, 0);
-      const image = el("canvas", { role: "img", "aria-label": `What group ${g + 1} wants most` });
-      if (sheet) {
-        image.width = sheet.width / shares.length;
-        image.height = sheet.height;
-        image.getContext("2d")?.drawImage(sheet, -g * image.width, 0);
-      }
-      const caption = el("span", { class: "caption" }, `group ${g + 1} · ${(100 * share).toFixed(0)} %`);
-      const root = el("button", { type: "button", class: "tile" }, map, image, caption);
-      root.title = "shows where its units answer";
-      root.setAttribute("aria-pressed", String(g === this.group));
-      root.addEventListener("click", () => {
-        this.group = this.group === g ? -1 : g;
-        for (const [i, each] of [...this.groups.children].entries())
-          each.setAttribute("aria-pressed", String(i === this.group));
-        this.store.changed();
-      });
-      return root;
-    });
-    this.groups.replaceChildren(...tiles);
-    say(
-      this.words,
-      `Units that answer together, in ${shares.length} groups (non-negative matrix factorization), which explain ` +
-        `${(100 * found.explained).toFixed(0)} % of this picture's answers: where each answers, and what it wants most.`,
-    );
-  }
-
-  /** The place that is looked at. */
-  private point(found: Blocks): void {
-    const neuron = this.store.neuron();
+  /** Marks the place that is looked at. */
+  private point({ height, width }: Blocks): void {
+    const neuron = this.store.sight.neuron();
     this.box.hidden = !neuron;
-    this.box.classList.toggle("locked", this.store.locked);
+    this.box.classList.toggle("locked", this.store.look.locked);
     if (!neuron) return;
     Object.assign(this.box.style, {
-      top: `${(100 * neuron.row) / found.height}%`,
-      left: `${(100 * neuron.column) / found.width}%`,
-      height: `${100 / found.height}%`,
-      width: `${100 / found.width}%`,
+      top: `${(100 * neuron.row) / height}%`,
+      left: `${(100 * neuron.column) / width}%`,
+      height: `${100 / height}%`,
+      width: `${100 / width}%`,
     });
   }
 
-  private at(event: MouseEvent): { row: number; column: number } | null {
-    const found = this.store.blocks();
-    if (!found) return null;
-    const box = this.frame.getBoundingClientRect();
-    const index = (at: number, size: number, count: number) =>
-      Math.max(0, Math.min(count - 1, Math.floor((at / size) * count)));
-    return {
-      row: index(event.clientY - box.top, box.height, found.height),
-      column: index(event.clientX - box.left, box.width, found.width),
-    };
+  private at(event: MouseEvent): Neuron | null {
+    const blocks = this.store.answer("blocks");
+    return blocks ? cellAt(placeOf(event, this.frame), blocks.height, blocks.width) : null;
   }
 
   /** Selects the unit that is strongest at a place, and stays there. */
-  private choose(row: number, column: number): void {
-    const found = this.store.blocks();
-    if (!found) return;
-    this.store.select(found.layer, found.strongest[row * found.width + column]);
-    this.store.lockAt(row, column);
+  private choose(neuron: Neuron | null): void {
+    const blocks = this.store.answer("blocks");
+    if (!blocks || !neuron) return;
+    this.store.sight.select(blocks.layer, blocks.strongest[neuron.row * blocks.width + neuron.column]);
+    this.store.sight.lockAt(neuron);
   }
 }

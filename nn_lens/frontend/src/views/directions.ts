@@ -1,55 +1,60 @@
-/** Is the selected unit special? The pictures that move it most, beside those that move random directions most. */
-import { el, say, short } from "../shared/dom";
-import type { Beside } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { View } from "./view";
+/** Is the selected unit special? The pictures that activate it most, beside those that activate random directions most. */
+import { el, short } from "../drawing/dom";
+import { bitmap, drawFrom } from "../drawing/sheet";
+import type { Message } from "../panel/protocol";
+import type { Store } from "../panel/store";
+import { AnswerView } from "./view";
 
-export class DirectionsView extends View {
+/** The pictures that activate the selected unit most, and those that activate random directions of its layer most, row by row. */
+export interface Directions {
+  count: number;
+  rows: { name: string; activations: number[]; apart: number | null }[];
+  sheet: ImageBitmap | null;
+}
+
+export async function decodeDirections(head: Message, [sheet]: DataView[]): Promise<Directions> {
+  return { ...(head as unknown as Directions), sheet: await bitmap(sheet) };
+}
+
+export class DirectionsView extends AnswerView<"directions"> {
   private readonly rows = el("div", { class: "beside" });
-  private drawn: Beside | null = null;
 
   constructor(store: Store) {
-    super(store, "directions", "Is this unit special?");
+    super(store, "directions", "directions");
     const words =
       "The first row is the unit; the others are random mixtures of the layer's units, as long. " +
-      "If their pictures have as much in common, what the unit stands for is no more the network's than these are.";
+      "If their pictures have as much in common, the unit is no more meaningful to the network than a random mixture.";
     this.body.append(this.rows, el("p", { class: "words" }, words));
   }
 
-  draw(): void {
-    const failure = this.store.failure("directions");
-    const found = this.store.beside();
-    this.stale(!found && !failure);
-    this.empty(failure);
-    if (found && found !== this.drawn) {
-      let first = 0;
-      const rows = found.rows.map((row) => {
-        const made = this.row(found, row, first);
-        first += row.activations.length;
-        return made;
-      });
-      this.rows.replaceChildren(...rows);
-      this.drawn = found;
-    }
+  protected shown({ count }: Directions): string {
     const { layer, channel } = this.store.selection;
-    this.root.dataset.shown = found ? `${layer}:${channel} ${found.count}` : "";
-    if (!failure) say(this.note, found ? `of ${found.count} pictures` : "looking at the first pictures …");
+    return `${layer}:${channel} ${count}`;
   }
 
-  private row(found: Beside, row: Beside["rows"][number], first: number): HTMLElement {
-    const total = found.rows.reduce((sum, each) => sum + each.activations.length, 0);
-    const apart = row.apart === null ? "no spread" : `${short(row.apart)} σ above the mean`;
-    const pictures = row.activations.map((value, i) => {
-      const label = `Picture that moves ${row.name} to ${short(value)}`;
-      const canvas = el("canvas", { role: "img", "aria-label": label, title: short(value) });
-      if (found.sheet) {
-        canvas.width = found.sheet.width / total;
-        canvas.height = found.sheet.height;
-        canvas.getContext("2d")?.drawImage(found.sheet, -(first + i) * canvas.width, 0);
-      }
-      return canvas;
+  protected tell({ count }: Directions): string {
+    return `of ${count} pictures`;
+  }
+
+  protected waiting(): string {
+    return "looking at the first pictures …";
+  }
+
+  protected paint({ rows, sheet }: Directions): void {
+    const total = rows.reduce((sum, { activations }) => sum + activations.length, 0);
+    let first = 0;
+    const made = rows.map(({ name, activations, apart }) => {
+      const far = apart === null ? "no spread" : `${short(apart)} σ above the mean`;
+      const pictures = activations.map((value, i) => {
+        const label = `Picture that activates ${name} to ${short(value)}`;
+        const canvas = el("canvas", { role: "img", "aria-label": label, title: short(value) });
+        if (sheet) drawFrom(canvas, sheet, first + i, total);
+        return canvas;
+      });
+      first += activations.length;
+      const caption = el("span", { class: "caption" }, el("b", {}, name), el("br"), far);
+      return el("div", { class: "one", role: "group", "aria-label": `${name}: ${far}` }, caption, ...pictures);
     });
-    const name = el("span", { class: "caption" }, el("b", {}, row.name), el("br"), apart);
-    return el("div", { class: "one", role: "group", "aria-label": `${row.name}: ${apart}` }, name, ...pictures);
+    this.rows.replaceChildren(...made);
   }
 }

@@ -1,13 +1,50 @@
 /** The real pictures that move the selected unit least to most, their histogram, and what its picture is worth. */
-import { el, say, short } from "../shared/dom";
-import type { Badge, Spectrum } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { View } from "./view";
+import { el, say, short } from "../drawing/dom";
+import { bitmap, drawFrom } from "../drawing/sheet";
+import { floats, type Message } from "../panel/protocol";
+import type { Store } from "../panel/store";
+import { AnswerView } from "./view";
+
+/** A number about a maximizing image that explains itself; null is not to be had. */
+export interface Badge {
+  name: string;
+  value: number | null;
+  text: string;
+  warning: boolean;
+}
+
+/** Real pictures from the one that activates a unit least to the one that activates it most, side by side in one bitmap. */
+export interface Spectrum {
+  layer: string;
+  channel: number;
+  count: number;
+  total: number | null;
+  skipped: number;
+  finished: boolean;
+  tiles: number;
+  activations: number[];
+  liveliness: Badge;
+  weights: number;
+  sheet: ImageBitmap | null;
+  /** The values below which 0 to 100 percent of the pictures lie. */
+  quantiles: Float32Array;
+  counts: Float32Array;
+  edges: Float32Array;
+}
+
+export async function decodeExamples(head: Message, [sheet, ...numbers]: DataView[]): Promise<Spectrum> {
+  const [quantiles, counts, edges] = numbers.map(floats);
+  return { ...(head as unknown as Spectrum), quantiles, counts, edges, sheet: await bitmap(sheet) };
+}
+
+export function decodeTrust(head: Message): Badge[] {
+  return head.badges as Badge[];
+}
 
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [400, 64];
 
-export class ExamplesView extends View {
+export class ExamplesView extends AnswerView<"examples"> {
   private readonly row = el("div", { class: "spectrum", role: "group", "aria-label": "pictures from least to most" });
   private readonly chart = document.createElementNS(SVG, "svg");
   private readonly axis = el("div", { class: "axis" });
@@ -15,15 +52,15 @@ export class ExamplesView extends View {
   private readonly badges = el("div", { class: "badges", "aria-live": "polite" });
   private readonly button = el(
     "button",
-    { type: "button", class: "judge", onclick: () => this.store.judge() },
+    { type: "button", class: "judge", onclick: () => this.store.asking.demand("trust") },
     "How far may I believe the maximizing image?",
   );
-  private drawn: Spectrum | null = null;
+  /** The activation that the maximizing image is drawn with. */
   private marked: number | undefined;
   private told: Badge[] | null = null;
 
   constructor(store: Store) {
-    super(store, "examples", "Dataset examples, from least to most");
+    super(store, "examples", "examples");
     this.chart.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     this.chart.setAttribute("preserveAspectRatio", "none");
     this.chart.setAttribute("role", "img");
@@ -31,31 +68,31 @@ export class ExamplesView extends View {
     this.body.append(this.row, this.chart, this.axis, this.words, this.button, this.badges);
   }
 
-  draw(): void {
-    const { store } = this;
-    const failure = store.failure("examples");
-    const spectrum = store.spectrum();
-    this.stale(!spectrum && !failure);
-    this.empty(failure);
-    const reached = store.reached();
-    if (spectrum && (spectrum !== this.drawn || reached !== this.marked)) {
-      this.drawRow(spectrum, reached);
-      this.drawChart(spectrum, reached);
-      this.drawn = spectrum;
-      this.marked = reached;
-    }
-    this.drawBadges(spectrum);
-    this.root.dataset.shown = spectrum
-      ? `${spectrum.layer}:${spectrum.channel} ${spectrum.finished ? "finished" : "running"}`
-      : "";
-    if (!failure) this.tell(spectrum);
+  override draw(): void {
+    const reached = this.store.reached();
+    if (reached !== this.marked) this.repaint();
+    this.marked = reached;
+    super.draw();
+    this.drawBadges();
   }
 
-  private tell(spectrum: Spectrum | undefined): void {
-    if (!spectrum) return say(this.note, "looking at the first pictures …");
-    const of = spectrum.total === null || spectrum.finished ? "" : ` of ${spectrum.total}`;
-    const skipped = spectrum.skipped ? `; ${spectrum.skipped} could not be read` : "";
-    say(this.note, `${spectrum.finished ? "" : "so far "}${spectrum.count}${of} pictures${skipped}`);
+  protected shown({ layer, channel, finished }: Spectrum): string {
+    return `${layer}:${channel} ${finished ? "finished" : "running"}`;
+  }
+
+  protected tell({ count, total, finished, skipped }: Spectrum): string {
+    const of = total === null || finished ? "" : ` of ${total}`;
+    const unread = skipped ? `; ${skipped} could not be read` : "";
+    return `${finished ? "" : "so far "}${count}${of} pictures${unread}`;
+  }
+
+  protected waiting(): string {
+    return "looking at the first pictures …";
+  }
+
+  protected paint(spectrum: Spectrum): void {
+    this.drawRow(spectrum, this.marked);
+    this.drawChart(spectrum, this.marked);
   }
 
   private drawRow(spectrum: Spectrum, reached: number | undefined): void {
@@ -64,19 +101,16 @@ export class ExamplesView extends View {
     const figures = Array.from({ length: tiles }, (_, i) => {
       const value = short(activations[i]);
       const end = i === 0 ? "least " : i === tiles - 1 ? "most " : "";
-      const canvas = el("canvas", { role: "img" });
-      canvas.setAttribute("aria-label", `Picture that moves ${layer}:${channel} to ${value}`);
-      if (sheet) {
-        canvas.width = sheet.width / tiles;
-        canvas.height = sheet.height;
-        canvas.getContext("2d")?.drawImage(sheet, -i * canvas.width, 0);
-      }
+      const label = `Picture that activates ${layer}:${channel} to ${value}`;
+      const canvas = el("canvas", { role: "img", "aria-label": label });
+      if (sheet) drawFrom(canvas, sheet, i, tiles);
       return el("figure", {}, canvas, el("figcaption", { class: "caption" }, `${end}${value}`));
     });
-    const image = el("canvas", { role: "img" });
     const value = reached === undefined ? "…" : short(reached);
-    image.setAttribute("aria-label", `Maximizing image of ${layer}:${channel}, activation ${value}`);
-    if (reached !== undefined) this.store.drawImage(image);
+    const label = `Maximizing image of ${layer}:${channel}, activation ${value}`;
+    const image = el("canvas", { role: "img", "aria-label": label });
+    const made = reached === undefined ? null : this.store.imageOf(layer, channel);
+    if (made?.page.sheet) drawFrom(image, made.page.sheet, made.index, made.page.channels.length);
     const caption = el("figcaption", { class: "caption" }, `maximizing ${value}`);
     this.row.replaceChildren(...figures, el("figure", { class: "image" }, image, caption));
   }
@@ -108,20 +142,20 @@ export class ExamplesView extends View {
     say(this.words, reached === undefined ? "" : words(spectrum, reached));
   }
 
-  private drawBadges(spectrum: Spectrum | undefined): void {
-    const badges = this.store.badges() ?? (spectrum ? [spectrum.liveliness] : []);
-    const all = this.store.badges() && !this.store.judging;
-    this.button.hidden = !spectrum || Boolean(all) || this.store.judging;
-    this.badges.classList.toggle("running", this.store.judging);
+  private drawBadges(): void {
+    const { store } = this;
+    const [spectrum, trust, asked] = [store.answer("examples"), store.answer("trust"), store.isAsked("trust")];
+    const badges = trust ?? (spectrum ? [spectrum.liveliness] : []);
+    this.button.hidden = !spectrum || trust !== undefined || asked;
+    this.badges.classList.toggle("running", asked);
     if (this.told && same(this.told, badges)) return;
     const open = new Set([...this.badges.querySelectorAll("details[open] b")].map((name) => name.textContent));
     this.badges.replaceChildren(
-      ...badges.map((badge) => {
-        const value = badge.value === null ? "–" : short(badge.value);
-        const name = el("b", {}, badge.name);
-        const summary = el("summary", { title: badge.text }, name, ` ${value}${badge.warning ? " ⚠" : ""}`);
-        const details = el("details", { class: badge.warning ? "badge warning" : "badge" }, summary, badge.text);
-        details.open = open.has(badge.name);
+      ...badges.map(({ name, value, text, warning }) => {
+        const number = ` ${value === null ? "–" : short(value)}${warning ? " ⚠" : ""}`;
+        const summary = el("summary", { title: text }, el("b", {}, name), number);
+        const details = el("details", { class: warning ? "badge warning" : "badge" }, summary, text);
+        details.open = open.has(name);
         return details;
       }),
     );

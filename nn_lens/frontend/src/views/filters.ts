@@ -1,9 +1,8 @@
 /** The filters of a layer: all of them in colour or of one slice each, else the slices of the selected one. */
-import { short } from "../shared/dom";
-import { Grid, type Place } from "../shared/grid";
-import type { Stack } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { paint, valueAt } from "../shared/tiles";
+import { say, short } from "../drawing/dom";
+import { Grid, type Place } from "../drawing/grid";
+import { paint, type Stack, valueAt } from "../drawing/tiles";
+import type { Store } from "../panel/store";
 import { View } from "./view";
 
 export class FiltersView extends View {
@@ -11,11 +10,11 @@ export class FiltersView extends View {
   private hover: Place | null = null;
 
   constructor(store: Store) {
-    super(store, "filters", "Filters");
+    super(store, "filters");
     this.grid = new Grid(
       (index) => {
-        const stack = this.stack();
-        if (stack && whole(stack)) store.select(store.selection.layer, stack.start + index);
+        const stack = store.answer("filters");
+        if (stack && whole(stack)) store.sight.select(store.selection.layer, stack.start + index);
       },
       (place) => {
         this.hover = place;
@@ -27,82 +26,86 @@ export class FiltersView extends View {
   }
 
   draw(): void {
-    const failure = this.store.failure("filters");
-    const stack = this.stack();
-    this.stale(!stack && !failure);
-    this.empty(failure);
+    const why = this.whyNot("filters");
+    const stack = this.store.answer("filters");
+    this.stale(!stack && !why);
+    this.empty(why);
     if (!stack) return;
     const { layer, channel } = this.store.selection;
-    const { colours } = this.store;
-    const { height, width } = stack;
-    if (whole(stack)) {
-      const inColour = stack.colour === "rgb" ? ", in colour" : "";
-      const label = `${stack.total} filters of layer ${layer}, ${height} by ${width}${inColour}`;
-      const key = `${layer} ${stack.weights} ${stack.start} ${this.store.topKey("filters")}`;
-      this.grid.show(
-        {
-          key,
-          count: stack.count,
-          height,
-          width,
-          label,
-          paint: (i, out) => paint(stack, stack.start + i, 0, colours, out, this.store.top("filters", stack.start + i)),
-        },
-        channel - stack.start,
-      );
-    } else {
-      const label = `Filter ${channel} of layer ${layer}: ${stack.planes} slices of ${height} by ${width}`;
-      const key = `${layer} ${stack.weights} ${channel} ${this.store.topKey("filters")}`;
-      this.grid.show(
-        {
-          key,
-          count: stack.planes,
-          height,
-          width,
-          label,
-          paint: (i, out) => paint(stack, channel, i, colours, out, this.store.top("filters", channel)),
-        },
-        null,
-      );
-    }
+    if (whole(stack)) this.showAll(stack);
+    else this.showSlices(stack, channel);
     this.root.dataset.shown = `${layer}:${channel}`;
     this.tell();
   }
 
-  close(): void {
+  override close(): void {
     this.grid.close();
   }
 
-  private stack(): Stack | undefined {
-    return this.store.stack("filters");
+  private showAll(stack: Stack): void {
+    const { store } = this;
+    const { layer, channel } = store.selection;
+    const { start, count, height, width } = stack;
+    const top = store.topOf("filters");
+    const inColour = stack.colour === "rgb" ? ", in colour" : "";
+    this.grid.show(
+      {
+        key: `${layer} ${stack.weights} ${start} ${store.topKey("filters")}`,
+        count,
+        height,
+        width,
+        label: `${stack.total} filters of layer ${layer}, ${height} by ${width}${inColour}`,
+        paint: (i, out) => paint(stack, start + i, 0, store.colours, out, top(start + i)),
+      },
+      channel - start,
+    );
+  }
+
+  private showSlices(stack: Stack, channel: number): void {
+    const { store } = this;
+    const { layer } = store.selection;
+    const { planes, height, width } = stack;
+    const top = store.topOf("filters");
+    this.grid.show(
+      {
+        key: `${layer} ${stack.weights} ${channel} ${store.topKey("filters")}`,
+        count: planes,
+        height,
+        width,
+        label: `Filter ${channel} of layer ${layer}: ${planes} slices of ${height} by ${width}`,
+        paint: (i, out) => paint(stack, channel, i, store.colours, out, top(channel)),
+      },
+      null,
+    );
   }
 
   private tell(): void {
-    const stack = this.stack();
-    if (!stack || this.body.hidden) return;
-    const { channel } = this.store.selection;
-    const at = this.hover;
-    const size = `${stack.height}×${stack.width}`;
-    if (whole(stack)) {
-      const unit = at ? stack.start + at.index : channel;
-      const [planes, zero] = stack.colour === "rgb" ? [[0, 1, 2], "grey is zero"] : [[0], "orange > 0 > blue"];
-      const values = at ? planes.map((p) => short(valueAt(stack, unit, p, at.row, at.column))).join(", ") : "";
-      const names = stack.colour === "rgb" ? "red, green, blue " : "";
-      this.note.textContent = at
-        ? `filter ${unit}, row ${at.row}, column ${at.column}: ${names}${values}`
-        : `${stack.total} filters of ${size}; ${zero}; ${channel} is marked`;
-    } else if (at && at.index < stack.planes) {
-      const value = short(valueAt(stack, channel, at.index, at.row, at.column));
-      this.note.textContent = `filter ${channel}, input ${at.index}, row ${at.row}, column ${at.column}: ${value}`;
-    } else {
-      const one = stack.height === 1 && stack.width === 1;
-      const what = one ? `weights to ${stack.planes} inputs` : `${size} for each of ${stack.planes} inputs`;
-      this.note.textContent = `filter ${channel}: ${what}; orange > 0 > blue`;
-    }
+    const stack = this.store.answer("filters");
+    if (stack && !this.body.hidden) say(this.note, inWords(stack, this.store.selection.channel, this.hover));
   }
 }
 
 /** Whether each filter is one tile, so that all are shown. */
 function whole(stack: Stack): boolean {
   return stack.colour === "rgb" || (stack.planes === 1 && stack.height * stack.width > 1);
+}
+
+function inWords(stack: Stack, channel: number, at: Place | null): string {
+  const size = `${stack.height}×${stack.width}`;
+  const rgb = stack.colour === "rgb";
+  if (whole(stack)) {
+    if (!at)
+      return `${stack.total} filters of ${size}; ${rgb ? "grey is zero" : "orange > 0 > blue"}; ${channel} is marked`;
+    const unit = stack.start + at.index;
+    const planes = rgb ? [0, 1, 2] : [0];
+    const values = planes.map((plane) => short(valueAt(stack, unit, plane, at.row, at.column))).join(", ");
+    return `filter ${unit}, row ${at.row}, column ${at.column}: ${rgb ? "red, green, blue " : ""}${values}`;
+  }
+  if (at && at.index < stack.planes) {
+    const value = short(valueAt(stack, channel, at.index, at.row, at.column));
+    return `filter ${channel}, input ${at.index}, row ${at.row}, column ${at.column}: ${value}`;
+  }
+  const one = stack.height === 1 && stack.width === 1;
+  const what = one ? `weights to ${stack.planes} inputs` : `${size} for each of ${stack.planes} inputs`;
+  return `filter ${channel}: ${what}; orange > 0 > blue`;
 }

@@ -1,64 +1,76 @@
 /** Which units answer most at the place that is looked at, each with its maximizing image: a dictionary of what is seen. */
-import { el, say, short } from "../shared/dom";
-import { RANKED, type Store } from "../shared/store";
-import { noPicture } from "./activations";
+import { el, say, short } from "../drawing/dom";
+import { drawFrom } from "../drawing/sheet";
+import { RANKED, type Store } from "../panel/store";
 import { View } from "./view";
 
+interface Tile {
+  root: HTMLButtonElement;
+  canvas: HTMLCanvasElement;
+  caption: HTMLElement;
+  channel: number;
+}
+
 export class HereView extends View {
-  private readonly tiles = Array.from({ length: RANKED }, () => {
-    const canvas = el("canvas", { role: "img" });
-    const caption = el("span", { class: "caption" });
-    const root = el("button", { type: "button", class: "tile" }, canvas, caption);
-    return { canvas, caption, root, drawn: "", channel: 0 };
-  });
-  private readonly row = el("div", { class: "ranked", role: "group", "aria-label": "units that answer most here" });
+  private readonly tiles = Array.from({ length: RANKED }, () => this.tile());
 
   constructor(store: Store) {
-    super(store, "here", "What answers here?");
-    for (const tile of this.tiles) {
-      tile.root.addEventListener("click", () => {
-        // One that is disabled would lose the focus, and the keys with it.
-        if (tile.root.getAttribute("aria-disabled") === "false") store.select(store.selection.layer, tile.channel);
-      });
-      this.row.append(tile.root);
-    }
-    this.body.append(this.row);
+    super(store, "here");
+    const tiles = this.tiles.map(({ root }) => root);
+    this.body.append(
+      el("div", { class: "ranked", role: "group", "aria-label": "units that answer most here" }, ...tiles),
+    );
   }
 
   draw(): void {
     const { store } = this;
-    const { layer, channel } = store.selection;
-    const failure = store.picture ? store.failure("here") : noPicture(store);
-    const ranked = failure ? [] : store.ranked();
-    const neuron = store.neuron();
-    this.empty(failure);
-    this.tiles.forEach((tile, i) => {
-      const found = ranked[i];
-      tile.root.setAttribute("aria-disabled", String(!found));
-      if (!found) {
-        tile.root.setAttribute("aria-label", "no unit yet");
-        say(tile.caption, " ");
-        tile.canvas.classList.add("none");
-        tile.drawn = "";
-        return;
-      }
-      tile.root.setAttribute("aria-label", `${layer}:${found[0]}, answers ${short(found[1])}`);
-      tile.channel = found[0];
-      tile.root.setAttribute("aria-pressed", String(found[0] === channel));
-      say(tile.caption, `${found[0]} · ${short(found[1])}`);
-      const there = store.drawImageOf(tile.canvas, layer, found[0]);
-      tile.canvas.classList.toggle("none", !there);
-      tile.canvas.setAttribute(
-        "aria-label",
-        there ? `Maximizing image of ${layer}:${found[0]}` : `${layer}:${found[0]}, its image is not made yet`,
-      );
-    });
+    const { layer } = store.selection;
+    const why = store.picture ? store.failure("here") : this.noPicture();
+    const ranked = why ? [] : store.ranked();
+    const neuron = store.sight.neuron();
+    this.empty(why);
+    for (const [i, tile] of this.tiles.entries()) this.drawTile(tile, ranked[i]);
     this.root.dataset.shown = neuron ? `${layer} ${neuron.row},${neuron.column}` : "";
-    if (failure) return;
+    if (why) return;
     if (!neuron) say(this.note, "Move over the picture or a map: which units answer there? A click stays.");
     else {
-      const how = store.locked ? "Esc lets go" : "a click stays, and makes their images";
+      const how = store.look.locked ? "Esc lets go" : "a click stays, and makes their images";
       say(this.note, `row ${neuron.row}, column ${neuron.column} of ${layer}: strongest first; ${how}`);
     }
+  }
+
+  private tile(): Tile {
+    const canvas = el("canvas", { role: "img" });
+    const caption = el("span", { class: "caption" });
+    const root = el("button", { type: "button", class: "tile" }, canvas, caption);
+    const tile = { root, canvas, caption, channel: 0 };
+    root.addEventListener("click", () => {
+      // One that is disabled would lose the focus, and the keys with it.
+      if (root.getAttribute("aria-disabled") === "false")
+        this.store.sight.select(this.store.selection.layer, tile.channel);
+    });
+    return tile;
+  }
+
+  private drawTile(tile: Tile, ranked: [channel: number, value: number] | undefined): void {
+    const { root, canvas, caption } = tile;
+    root.setAttribute("aria-disabled", String(!ranked));
+    if (!ranked) {
+      root.setAttribute("aria-label", "no unit yet");
+      say(caption, " ");
+      canvas.classList.add("none");
+      return;
+    }
+    const { layer, channel } = this.store.selection;
+    const [unit, value] = ranked;
+    const name = `${layer}:${unit}`;
+    root.setAttribute("aria-label", `${name}, answers ${short(value)}`);
+    root.setAttribute("aria-pressed", String(unit === channel));
+    tile.channel = unit;
+    say(caption, `${unit} · ${short(value)}`);
+    const image = this.store.imageOf(layer, unit);
+    if (image?.page.sheet) drawFrom(canvas, image.page.sheet, image.index, image.page.channels.length);
+    canvas.classList.toggle("none", !image);
+    canvas.setAttribute("aria-label", image ? `Maximizing image of ${name}` : `${name}, its image is not made yet`);
   }
 }

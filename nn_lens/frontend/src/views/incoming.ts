@@ -1,55 +1,65 @@
 /** Which units of the layer before feed the selected one; a click walks there. */
-import { el, say, short } from "../shared/dom";
-import type { Incoming } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { View } from "./view";
+import { el, short } from "../drawing/dom";
+import { bitmap, drawFrom } from "../drawing/sheet";
+import type { Message } from "../panel/protocol";
+import type { Store } from "../panel/store";
+import { AnswerView } from "./view";
 
-export class IncomingView extends View {
+/** The units that feed the selected one, strongest first; their maximizing images side by side, once they are there. */
+export interface Incoming {
+  units: { layer: string; channel: number; weight: number; picture: boolean }[];
+  count: number;
+  through: string;
+  alt: string;
+  sheet: ImageBitmap | null;
+}
+
+export async function decodeIncoming(head: Message, [sheet]: DataView[]): Promise<Incoming> {
+  return { ...(head as unknown as Incoming), sheet: await bitmap(sheet) };
+}
+
+export class IncomingView extends AnswerView<"incoming"> {
   private readonly row = el("div", { class: "feeding", role: "group", "aria-label": "units that feed this one" });
-  private drawn: Incoming | null = null;
 
   constructor(store: Store) {
-    super(store, "incoming", "What feeds this unit?");
+    super(store, "incoming", "incoming");
     this.body.append(this.row);
   }
 
-  draw(): void {
-    const failure = this.store.failure("incoming");
-    const found = this.store.incoming();
-    this.stale(!found && !failure);
-    this.empty(failure);
-    if (found && found !== this.drawn) {
-      this.row.replaceChildren(...found.units.map((unit, i) => this.tile(found, unit, i)));
-      this.drawn = found;
-    }
+  protected shown({ units }: Incoming): string {
     const { layer, channel } = this.store.selection;
-    this.root.dataset.shown = found ? `${layer}:${channel} ${found.units.filter((u) => u.picture).length}` : "";
-    if (failure) return;
-    say(
-      this.note,
-      found
-        ? `${found.units.length} of ${found.count} units, by their weights in ${found.through}: orange drives, blue holds back. ` +
-            "A click goes there."
-        : "following the weights …",
+    return `${layer}:${channel} ${units.filter(({ picture }) => picture).length}`;
+  }
+
+  protected tell({ units, count, through }: Incoming): string {
+    return (
+      `${units.length} of ${count} units, by their weights in ${through}: orange drives, blue holds back. ` +
+      "A click goes there."
     );
   }
 
-  private tile(found: Incoming, unit: Incoming["units"][number], index: number): HTMLElement {
-    const name = `${unit.layer}:${unit.channel}`;
-    const weight = `${unit.weight > 0 ? "+" : ""}${short(unit.weight)}`;
-    const canvas = el("canvas", { role: "img", "aria-label": `Maximizing image of ${name}, weight ${weight}` });
-    if (found.sheet && unit.picture) {
-      canvas.width = found.sheet.width / found.units.length;
-      canvas.height = found.sheet.height;
-      canvas.getContext("2d")?.drawImage(found.sheet, -index * canvas.width, 0);
-    }
-    const sign = unit.weight > 0 ? "more" : "less";
-    return el(
-      "button",
-      { type: "button", class: `tile ${sign}`, onclick: () => this.store.select(unit.layer, unit.channel) },
-      canvas,
-      el("span", { class: "caption" }, name),
-      el("span", { class: "caption" }, weight),
-    );
+  protected waiting(): string {
+    return "following the weights …";
+  }
+
+  protected paint({ units, sheet }: Incoming): void {
+    const tiles = units.map(({ layer, channel, weight, picture }, i) => {
+      const name = `${layer}:${channel}`;
+      const size = `${weight > 0 ? "+" : ""}${short(weight)}`;
+      const canvas = el("canvas", { role: "img", "aria-label": `Maximizing image of ${name}, weight ${size}` });
+      if (sheet && picture) drawFrom(canvas, sheet, i, units.length);
+      return el(
+        "button",
+        {
+          type: "button",
+          class: `tile ${weight > 0 ? "more" : "less"}`,
+          onclick: () => this.store.sight.select(layer, channel),
+        },
+        canvas,
+        el("span", { class: "caption" }, name),
+        el("span", { class: "caption" }, size),
+      );
+    });
+    this.row.replaceChildren(...tiles);
   }
 }

@@ -1,38 +1,36 @@
 /** The kernel lab on the panel's picture, with the selected unit's own filter among the kernels. */
-
-import { say } from "../shared/dom";
-import { Lab, PRESETS, type Preset, planeOf } from "../shared/lab";
-import { bytes } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { valueAt } from "../shared/tiles";
-import { noPicture } from "./activations";
+import { say } from "../drawing/dom";
+import { bitmap } from "../drawing/sheet";
+import { valueAt } from "../drawing/tiles";
+import { KernelLab, planeOf } from "../kernel_lab/lab";
+import { PRESETS, type Preset } from "../kernel_lab/presets";
+import type { Store } from "../panel/store";
 import { View } from "./view";
 
 /** Pixels of the picture's longer side. */
 const SIDE = 128;
 
 export class KernelView extends View {
-  private readonly lab: Lab;
+  private readonly lab: KernelLab;
   private drawn = "";
   private offered = "";
 
   constructor(store: Store) {
-    super(store, "kernel-lab", "Kernel lab");
+    super(store, "kernel", "kernel-lab");
     const sliding = { kernel: planeOf(PRESETS[0].kernel), stride: 1, padding: 0, rectified: false };
-    this.lab = new Lab(sliding, store.colours.diverging);
+    this.lab = new KernelLab(sliding, store.colours.diverging);
     this.body.append(this.lab.root);
   }
 
   draw(): void {
-    const { store } = this;
-    const { picture } = store;
-    this.empty(picture ? "" : noPicture(store));
+    const { picture, moments } = this.store;
+    this.empty(picture ? "" : this.noPicture());
     if (picture && picture.key !== this.drawn) {
       this.drawn = picture.key;
       void this.read(picture.data);
     }
     const preset = this.own();
-    const key = `${preset?.name} ${store.weights}`;
+    const key = `${preset?.name} ${moments.weights}`;
     if (key !== this.offered) {
       this.offered = key;
       this.lab.offer(preset ? [preset] : []);
@@ -45,7 +43,7 @@ export class KernelView extends View {
   private own(): Preset | null {
     const { store } = this;
     const { layer, channel } = store.selection;
-    const stack = store.layer.filter ? store.stack("filters") : undefined;
+    const stack = store.layer.filter ? store.answer("filters") : undefined;
     if (!stack || stack.height * stack.width === 1) return null;
     const { planes, height, width } = stack;
     const slice = (p: number) =>
@@ -63,8 +61,8 @@ export class KernelView extends View {
   }
 
   private async read(data: DataView): Promise<void> {
-    if (!data.byteLength) return;
-    const image = await createImageBitmap(new Blob([bytes(data) as BlobPart]));
+    const image = await bitmap(data);
+    if (!image) return;
     const scale = Math.min(1, SIDE / Math.max(image.width, image.height));
     const [width, height] = [Math.round(image.width * scale), Math.round(image.height * scale)];
     const canvas = new OffscreenCanvas(width, height);

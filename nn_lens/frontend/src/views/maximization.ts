@@ -1,8 +1,28 @@
 /** A page of maximizing images, drawn as they become sharper. */
-import { el, say, short } from "../shared/dom";
-import type { Page } from "../shared/protocol";
-import type { Store } from "../shared/store";
+import { el, say, short } from "../drawing/dom";
+import { bitmap, drawFrom } from "../drawing/sheet";
+import type { Message } from "../panel/protocol";
+import { pageOf } from "../panel/questions";
+import type { Store } from "../panel/store";
 import { View } from "./view";
+
+/** Maximizing images of some units, side by side in one bitmap. */
+export interface Page {
+  layer: string;
+  channels: number[];
+  height: number;
+  width: number;
+  step: number;
+  finished: boolean;
+  activations: number[];
+  notes: string[];
+  weights: number;
+  sheet: ImageBitmap | null;
+}
+
+export async function decodePage(head: Message, [sheet]: DataView[]): Promise<Page> {
+  return { ...(head as unknown as Page), sheet: await bitmap(sheet) };
+}
 
 interface Tile {
   root: HTMLButtonElement;
@@ -16,51 +36,50 @@ export class MaximizationView extends View {
   private drawn: Page | null = null;
 
   constructor(store: Store) {
-    super(store, "maximization", "Maximizing images");
+    super(store, "maximization");
     this.body.classList.add("page");
     this.tools.append(this.button);
   }
 
   draw(): void {
-    const store = this.store;
-    const failure = store.failure("page");
-    const page = store.page();
-    this.stale(!page && !failure);
-    this.empty(failure);
-    this.button.hidden = store.running === null && !store.stopped;
-    say(this.button, store.stopped ? "Go on" : "Stop");
-    this.tell(page);
-    const channels = store.pageChannels();
+    const { store } = this;
+    const why = this.whyNot("page");
+    const page = store.answer("page");
+    const stopped = store.asking.isStopped("page");
+    this.stale(!page && !why);
+    this.empty(why);
+    this.button.hidden = store.conversation.running("page") === null && !stopped;
+    say(this.button, stopped ? "Go on" : "Stop");
+    if (!why) say(this.note, this.tell(page));
+    const channels = this.channels();
     if (!page) {
       // The page's places are laid out before its pictures come, so that nothing jumps.
       this.lay(channels.length);
     } else if (page !== this.drawn) {
       this.lay(channels.length);
-      for (const [i, channel] of page.channels.entries()) this.paint(this.tiles[i], page, i, channel);
+      for (const [i, tile] of this.tiles.slice(0, channels.length).entries()) this.paint(tile, page, i);
       this.drawn = page;
       this.root.dataset.step = String(page.step);
     }
-    channels.forEach((channel, i) => {
-      const tile = this.tiles[i];
-      const chosen = channel === store.selection.channel;
-      tile.root.setAttribute("aria-pressed", String(chosen));
-      if (!page) say(tile.caption, String(channel));
-    });
+    for (const [i, channel] of channels.entries()) {
+      const { root, caption } = this.tiles[i];
+      root.setAttribute("aria-pressed", String(channel === store.selection.channel));
+      if (!page) say(caption, String(channel));
+    }
     this.root.dataset.shown = page ? `${page.layer} ${page.channels[0]} ${page.finished ? "finished" : "running"}` : "";
   }
 
-  private tell(page: Page | undefined): void {
-    if (this.body.hidden) return;
-    const store = this.store;
-    const note = page?.notes[page.channels.indexOf(store.selection.channel)];
-    if (store.stopped) say(this.note, `stopped${page ? ` after ${page.step} steps` : ""}`);
-    else if (!page) say(this.note, "making the first pictures …");
-    else if (!page.finished) say(this.note, `step ${page.step}: channel · activation`);
-    else
-      say(
-        this.note,
-        note ? `unit ${store.selection.channel}: ${note}` : `channel · activation, after ${page.step} steps`,
-      );
+  private tell(page: Page | undefined): string {
+    const { channel } = this.store.selection;
+    if (this.store.asking.isStopped("page")) return `stopped${page ? ` after ${page.step} steps` : ""}`;
+    if (!page) return "making the first pictures …";
+    if (!page.finished) return `step ${page.step}: channel · activation`;
+    const note = page.notes[page.channels.indexOf(channel)];
+    return note ? `unit ${channel}: ${note}` : `channel · activation, after ${page.step} steps`;
+  }
+
+  private channels(): number[] {
+    return pageOf(this.store.layer, this.store.selection.channel);
   }
 
   private lay(count: number): void {
@@ -68,33 +87,28 @@ export class MaximizationView extends View {
       const canvas = el("canvas", { role: "img" });
       const caption = el("span", { class: "caption" });
       const index = this.tiles.length;
-      const choose = () => this.store.select(this.store.selection.layer, this.store.pageChannels()[index]);
+      const choose = () => this.store.sight.select(this.store.selection.layer, this.channels()[index]);
       const root = el("button", { type: "button", class: "tile", onclick: choose }, canvas, caption);
       this.tiles.push({ root, canvas, caption });
       this.body.append(root);
     }
-    this.tiles.forEach((tile, i) => {
-      tile.root.hidden = i >= count;
-    });
+    for (const [i, { root }] of this.tiles.entries()) root.hidden = i >= count;
   }
 
-  private paint(tile: Tile, page: Page, index: number, channel: number): void {
-    const { width, height } = page;
-    if (tile.canvas.width !== width || tile.canvas.height !== height) {
-      tile.canvas.width = width;
-      tile.canvas.height = height;
-    }
-    tile.canvas.getContext("2d")?.drawImage(page.sheet, index * width, 0, width, height, 0, 0, width, height);
+  private paint({ root, canvas, caption }: Tile, page: Page, index: number): void {
+    const channel = page.channels[index];
+    if (page.sheet) drawFrom(canvas, page.sheet, index, page.channels.length);
     const activation = short(page.activations[index]);
-    const dead = page.notes[index] ? " (dead)" : "";
-    say(tile.caption, `${channel} · ${activation}${dead}`);
+    const note = page.notes[index];
+    say(caption, `${channel} · ${activation}${note ? " (dead)" : ""}`);
     const name = `Maximizing image of ${page.layer}:${channel}, activation ${activation}`;
-    tile.canvas.setAttribute("aria-label", name + (page.notes[index] ? `; ${page.notes[index]}` : ""));
-    tile.root.dataset.channel = String(channel);
+    canvas.setAttribute("aria-label", name + (note ? `; ${note}` : ""));
+    root.dataset.channel = String(channel);
   }
 
   private toggle(): void {
-    if (this.store.stopped) this.store.goOn();
-    else this.store.stop();
+    const { asking } = this.store;
+    if (asking.isStopped("page")) asking.goOn("page");
+    else asking.stop("page");
   }
 }

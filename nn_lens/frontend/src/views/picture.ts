@@ -1,12 +1,20 @@
 /** The picture: samples, upload, the selected unit's map on it, and what the network calls it. */
-import { Camera } from "../shared/camera";
-import { el, say } from "../shared/dom";
-import { bytes } from "../shared/protocol";
-import type { Store } from "../shared/store";
-import { drawTile } from "../shared/tiles";
-import { take, takeFrom } from "../shared/upload";
-import { noPicture } from "./activations";
+import { el, say } from "../drawing/dom";
+import { stepOf } from "../drawing/keys";
+import { drawPicture } from "../drawing/sheet";
+import { drawTile } from "../drawing/tiles";
+import { Camera } from "../panel/camera";
+import { placeOf } from "../panel/geometry";
+import { bytes, type Message, type Sample } from "../panel/protocol";
+import type { Store } from "../panel/store";
 import { View } from "./view";
+
+export type Score = [label: string, probability: number];
+
+/** The most probable classes. */
+export function decodeScores(head: Message): Score[] {
+  return head.scores as Score[];
+}
 
 export class PictureView extends View {
   private readonly canvas = el("canvas", { class: "picture", role: "img" });
@@ -15,7 +23,7 @@ export class PictureView extends View {
   private readonly overlay = el("input", { type: "checkbox", onchange: () => this.draw() });
   private readonly scores = el("table", { class: "scores", "aria-label": "most probable classes" });
   private readonly problem = el("p", { class: "problem", role: "alert" });
-  private readonly samples: HTMLButtonElement[];
+  private readonly samples: { name: string; root: HTMLButtonElement }[];
   private readonly camera: Camera;
   private readonly filming = el("button", { type: "button", class: "camera", title: "shows what your camera sees" });
   private drawn = "";
@@ -23,29 +31,25 @@ export class PictureView extends View {
   private scored: unknown = null;
 
   constructor(store: Store) {
-    super(store, "picture-card", "Picture");
+    super(store, "picture", "picture-card");
     const file = el("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "picture file" });
     file.addEventListener("change", () => {
-      if (file.files?.[0]) void take(file.files[0], store);
+      if (file.files?.[0]) void store.pictures.take(file.files[0]);
       file.value = "";
     });
     const upload = el("button", { type: "button", class: "upload", onclick: () => file.click() }, "Upload");
     upload.title = "or drop or paste a picture";
-    this.samples = store.samples.map(({ name, data }) => {
-      const image = el("img", { alt: name, src: URL.createObjectURL(new Blob([bytes(data) as BlobPart])) });
-      image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
-      return el(
-        "button",
-        { type: "button", class: "sample", title: name, onclick: () => store.chooseSample(name) },
-        image,
-      );
-    });
+    this.samples = store.samples.filter(({ data }) => data.byteLength).map((sample) => this.sample(sample));
     const label = el("label", { class: "overlay" }, this.overlay, "map on the picture");
     this.camera = new Camera(store);
     this.filming.addEventListener("click", () => (this.camera.on ? this.camera.stop() : void this.camera.start()));
     if (store.live) this.tools.append(this.filming, upload, file);
     this.body.append(
-      el("div", { class: "samples", role: "group", "aria-label": "sample pictures" }, ...this.samples),
+      el(
+        "div",
+        { class: "samples", role: "group", "aria-label": "sample pictures" },
+        ...this.samples.map(({ root }) => root),
+      ),
       el("div", { class: "pair" }, this.frame(this.canvas, 0), this.frame(this.map, 1)),
       label,
       this.scores,
@@ -60,8 +64,16 @@ export class PictureView extends View {
       event.preventDefault();
       event.stopPropagation();
       this.root.classList.remove("over");
-      takeFrom(event.dataTransfer, store);
+      store.pictures.takeFrom(event.dataTransfer);
     });
+  }
+
+  /** A picture to choose; an exported page has the names only, and nothing to choose. */
+  private sample({ name, data }: Sample): { name: string; root: HTMLButtonElement } {
+    const image = el("img", { alt: name, src: URL.createObjectURL(new Blob([bytes(data) as BlobPart])) });
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+    const choose = () => this.store.pictures.chooseSample(name);
+    return { name, root: el("button", { type: "button", class: "sample", title: name, onclick: choose }, image) };
   }
 
   /** Around a canvas: what the pointer is over is looked at, a click or the arrow keys stay at a place. */
@@ -72,43 +84,33 @@ export class PictureView extends View {
     const frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, canvas);
     frame.append(this.boxes[index]);
     if (height && width) frame.style.aspectRatio = `${width} / ${height}`;
-    frame.addEventListener("pointermove", (event) => {
-      const box = frame.getBoundingClientRect();
-      store.look({ y: (event.clientY - box.top) / box.height, x: (event.clientX - box.left) / box.width });
-    });
-    frame.addEventListener("pointerleave", () => store.look(null));
-    frame.addEventListener("click", (event) => {
-      const box = frame.getBoundingClientRect();
-      store.unlock();
-      store.look({ y: (event.clientY - box.top) / box.height, x: (event.clientX - box.left) / box.width });
-      store.lock();
-    });
+    frame.addEventListener("pointermove", (event) => store.look.hover(placeOf(event, frame)));
+    frame.addEventListener("pointerleave", () => store.look.hover(null));
+    frame.addEventListener("click", (event) => store.look.lock(placeOf(event, frame)));
     frame.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+      const step = stepOf(event);
       if (!step) return;
-      event.preventDefault();
-      event.stopPropagation();
       const [rows, columns] = store.layer.grid;
-      const at = store.neuron() ?? { row: Math.floor(rows / 2), column: Math.floor(columns / 2) };
-      store.lockAt(at.row + step[0], at.column + step[1]);
+      const at = store.sight.neuron() ?? { row: Math.floor(rows / 2), column: Math.floor(columns / 2) };
+      store.sight.lockAt({ row: at.row + step[0], column: at.column + step[1] });
     });
     return frame;
   }
 
   /** The box of what the neuron at the place sees, on the picture; its cell on the map. */
   private drawBoxes(): void {
-    const { store } = this;
-    const neuron = store.neuron();
-    const [rows, columns] = store.layer.grid;
+    const { sight, look } = this.store;
+    const neuron = sight.neuron();
+    const [rows, columns] = sight.layer.grid;
     const cell: [number, number, number, number] | null = neuron && [
       neuron.row / rows,
       neuron.column / columns,
       (neuron.row + 1) / rows,
       (neuron.column + 1) / columns,
     ];
-    for (const [i, at] of [store.box(), cell].entries()) {
+    for (const [i, at] of [sight.box(), cell].entries()) {
       this.boxes[i].hidden = !at;
-      this.boxes[i].classList.toggle("locked", store.locked);
+      this.boxes[i].classList.toggle("locked", look.locked);
       if (!at) continue;
       const [top, left, bottom, right] = at.map((share) => 100 * share);
       Object.assign(this.boxes[i].style, {
@@ -127,17 +129,16 @@ export class PictureView extends View {
   draw(): void {
     const store = this.store;
     say(this.filming, this.camera.on ? "Stop" : "Camera");
-    say(this.problem, store.uploadError);
-    this.problem.hidden = !store.uploadError;
+    say(this.problem, store.pictures.error);
+    this.problem.hidden = !store.pictures.error;
     const picture = store.picture;
     this.map.parentElement?.toggleAttribute("hidden", !picture || !store.views.includes("activations"));
-    say(this.note, picture ? picture.name || "your picture" : noPicture(store));
+    say(this.note, picture ? picture.name || "your picture" : this.noPicture());
     if (picture && picture.key !== this.drawn) {
       this.drawn = picture.key;
       void this.paint(picture.data, picture.name);
     }
-    for (const [i, { name }] of store.samples.entries())
-      this.samples[i].setAttribute("aria-pressed", String(name === picture?.name));
+    for (const { name, root } of this.samples) root.setAttribute("aria-pressed", String(name === picture?.name));
     this.drawMap();
     this.drawBoxes();
     this.drawScores();
@@ -146,7 +147,7 @@ export class PictureView extends View {
   /** The selected unit's map, at the network's own resolution and as large as the picture. */
   private drawMap(): void {
     const { store } = this;
-    const stack = store.stack("maps");
+    const stack = store.answer("maps");
     const { layer, channel } = store.selection;
     this.map.classList.toggle("stale", !stack);
     const frame = this.canvas.parentElement as HTMLElement;
@@ -158,14 +159,14 @@ export class PictureView extends View {
     const state = `${at} ${store.topKey("maps")}`;
     if (this.mapped === state) return;
     this.mapped = state;
-    drawTile(this.map, stack, channel, 0, store.colours, store.top("maps", channel));
+    drawTile(this.map, stack, channel, 0, store.colours, store.topOf("maps")(channel));
     this.map.dataset.shown = at;
     this.map.setAttribute("aria-label", `Activation map of ${layer}:${channel} on the picture`);
   }
 
   private drawScores(): void {
     const failure = this.store.failure("scores");
-    const scores = this.store.scores();
+    const scores = this.store.answer("scores");
     this.scores.classList.toggle("stale", !scores);
     if (failure) this.scores.replaceChildren(el("tr", {}, el("td", { class: "why" }, failure)));
     else if (scores && scores !== this.scored) {
@@ -181,12 +182,7 @@ export class PictureView extends View {
   }
 
   private async paint(data: DataView, name: string): Promise<void> {
-    if (!data.byteLength) return;
-    const image = await createImageBitmap(new Blob([bytes(data) as BlobPart]));
-    this.canvas.width = image.width;
-    this.canvas.height = image.height;
-    this.canvas.getContext("2d")?.drawImage(image, 0, 0);
+    await drawPicture(this.canvas, data);
     this.canvas.setAttribute("aria-label", `The picture: ${name || "yours"}`);
-    image.close();
   }
 }

@@ -1,7 +1,8 @@
 /** The selected unit on one card: filter, the pictures it wants most and least, its map, its numbers, its address. */
-import { copied, el, say, short } from "../shared/dom";
-import { drawFrom, type Store } from "../shared/store";
-import { drawTile, valueAt } from "../shared/tiles";
+import { copied, el, say, short } from "../drawing/dom";
+import { drawFrom } from "../drawing/sheet";
+import { drawTile, type Stack, valueAt } from "../drawing/tiles";
+import type { Store } from "../panel/store";
 import { View } from "./view";
 
 interface Tile {
@@ -21,7 +22,7 @@ export class UnitView extends View {
   private told = "";
 
   constructor(store: Store) {
-    super(store, "unit-card", "Unit");
+    super(store, "unit", "unit-card");
     const copy = (text: () => string, what: string) => {
       const button = el("button", { type: "button" }, what);
       button.addEventListener("click", async () => {
@@ -54,66 +55,61 @@ export class UnitView extends View {
   private drawFilter(): void {
     const { store, filter } = this;
     const { layer, channel } = store.selection;
-    const stack = store.stack("filters");
-    const none = !store.layer.filter;
-    filter.root.classList.toggle("none", none);
-    if (none) {
-      const { layers } = store.network;
-      const before = layers
-        .slice(0, layers.indexOf(store.layer))
-        .reverse()
-        .find((each) => each.filter);
-      const where = before ? `; ${before.name} before it has some` : "";
-      return this.none(
-        filter,
-        before ? `no filter, see ${before.name}` : "no filter",
-        `${layer} has no filters${where}`,
-      );
+    filter.root.classList.toggle("none", !store.layer.filter);
+    if (!store.layer.filter) {
+      this.noFilter();
+      return;
     }
+    const stack = store.answer("filters");
     stale(filter, !stack);
     filter.root.title = "";
     const key = `${layer}:${channel} ${stack?.weights} ${store.topKey("filters")}`;
     if (!stack || filter.drawn === key) return;
     filter.drawn = key;
-    let plane = 0;
-    if (stack.colour !== "rgb") {
-      const size = stack.height * stack.width;
-      const at = (channel - stack.start) * stack.planes * size;
-      const strength = (p: number) => {
-        const levels = stack.levels.subarray(at + p * size, at + (p + 1) * size);
-        return levels.reduce((most, level) => Math.max(most, Math.abs(level - 128)), 0);
-      };
-      const strengths = Array.from({ length: stack.planes }, (_, p) => strength(p));
-      plane = strengths.indexOf(Math.max(...strengths));
-    }
-    drawTile(filter.canvas, stack, channel, plane, store.colours, store.top("filters", channel));
+    const plane = stack.colour === "rgb" ? 0 : strongestPlane(stack, channel);
+    drawTile(filter.canvas, stack, channel, plane, store.colours, store.topOf("filters")(channel));
     const slice = stack.colour === "rgb" ? "filter" : `filter, input ${plane} of ${stack.planes}`;
     say(filter.caption, slice);
     filter.canvas.setAttribute("aria-label", `Filter of ${layer}:${channel}${slice.slice(6)}`);
   }
 
+  /** Names the nearest layer before this one that has filters. */
+  private noFilter(): void {
+    const { network, layer } = this.store;
+    const before = network.layers
+      .slice(0, network.layers.indexOf(layer))
+      .reverse()
+      .find((each) => each.filter);
+    const caption = before ? `no filter, see ${before.name}` : "no filter";
+    this.none(
+      this.filter,
+      caption,
+      `${layer.name} has no filters${before ? `; ${before.name} before it has some` : ""}`,
+    );
+  }
+
   private drawImages(): void {
     const { store, most, least } = this;
     const { layer, channel } = store.selection;
-    const page = store.page();
+    const page = store.answer("page");
     stale(most, !page);
     const index = page ? page.channels.indexOf(channel) : -1;
     const key = `${layer}:${channel} ${page?.step} ${page?.finished} ${page?.weights}`;
-    if (page && index >= 0 && most.drawn !== key) {
-      drawFrom(most.canvas, page, index);
+    if (page?.sheet && index >= 0 && most.drawn !== key) {
+      drawFrom(most.canvas, page.sheet, index, page.channels.length);
       most.drawn = key;
       const value = short(page.activations[index]);
       say(most.caption, `wants most · ${value}`);
       most.canvas.setAttribute("aria-label", `Maximizing image of ${layer}:${channel}, activation ${value}`);
     }
     const failure = store.failure("negative");
-    const negative = store.negative();
+    const negative = store.answer("negative");
     stale(least, !negative);
     least.root.title = "";
     if (failure) this.none(least, "wants least", failure);
     const sign = `${layer}:${channel} ${negative?.weights}`;
-    if (negative && least.drawn !== sign) {
-      drawFrom(least.canvas, negative, 0);
+    if (negative?.sheet && least.drawn !== sign) {
+      drawFrom(least.canvas, negative.sheet, 0, 1);
       least.drawn = sign;
       const value = short(negative.activations[0]);
       say(least.caption, `wants least · ${value}`);
@@ -124,12 +120,12 @@ export class UnitView extends View {
   private drawMap(): void {
     const { store, map } = this;
     const { layer, channel, row, column } = store.selection;
-    const stack = store.stack("maps");
+    const stack = store.answer("maps");
     stale(map, !stack);
     if (!stack) return;
     const key = `${store.picture?.key} ${layer}:${channel} ${stack.weights} ${store.topKey("maps")}`;
     if (map.drawn !== key) {
-      drawTile(map.canvas, stack, channel, 0, store.colours, store.top("maps", channel));
+      drawTile(map.canvas, stack, channel, 0, store.colours, store.topOf("maps")(channel));
       map.drawn = key;
       say(map.caption, `map of ${store.picture?.name || "your picture"}`);
       map.canvas.setAttribute("aria-label", `Activation map of ${layer}:${channel}`);
@@ -156,6 +152,17 @@ export class UnitView extends View {
     of.drawn = "";
     of.canvas.width = of.canvas.height = 1;
   }
+}
+
+/** The plane of a unit's filter with the largest weight. */
+function strongestPlane(stack: Stack, channel: number): number {
+  const size = stack.height * stack.width;
+  const at = (channel - stack.start) * stack.planes * size;
+  const strengths = Array.from({ length: stack.planes }, (_, plane) => {
+    const levels = stack.levels.subarray(at + plane * size, at + (plane + 1) * size);
+    return levels.reduce((most, level) => Math.max(most, Math.abs(level - 128)), 0);
+  });
+  return strengths.indexOf(Math.max(...strengths));
 }
 
 function tile(): Tile {

@@ -1,28 +1,42 @@
 /** One card of the panel: a heading, a body, and a line that says what is seen, or why there is nothing. */
-import { el, say } from "../shared/dom";
-import type { Store } from "../shared/store";
+import { el, say } from "../drawing/dom";
+import { ofPicture, VIEWS, type ViewName, type What } from "../panel/questions";
+import type { Store } from "../panel/store";
+import type { Decoded } from ".";
 
 export abstract class View {
   readonly root: HTMLElement;
   protected readonly body = el("div", { class: "body" });
   protected readonly note = el("p", { class: "note" });
   protected readonly tools = el("span", { class: "tools" });
-  private readonly heading = el("h3");
 
+  /** `style`: the card's class in the style sheet, where it is not the view's name. */
   constructor(
     protected readonly store: Store,
-    name: string,
-    title: string,
+    name: ViewName,
+    style: string = name,
   ) {
-    say(this.heading, title);
-    const head = el("header", {}, this.heading, this.tools);
-    this.root = el("section", { class: `card ${name}`, "aria-label": title }, head, this.body, this.note);
+    const { title } = VIEWS[name];
+    const head = el("header", {}, el("h3", {}, title), this.tools);
+    this.root = el("section", { class: `card ${style}`, "aria-label": title }, head, this.body, this.note);
   }
 
   /** Draws the store's present state; called once per frame after a change. */
   abstract draw(): void;
 
   close(): void {}
+
+  /** Why a kind has nothing to show here, "" if it has or may yet. */
+  protected whyNot(kind: What): string {
+    return ofPicture(kind) && !this.store.picture ? this.noPicture() : this.store.failure(kind);
+  }
+
+  protected noPicture(): string {
+    const { input } = this.store.network;
+    return input.length === 3
+      ? "No picture yet: choose, drop or paste one."
+      : `This network reads ${input[0]} numbers, not pictures. Set panel.picture to such a vector.`;
+  }
 
   /** Dims what is out of date until the new is there. */
   protected stale(is: boolean): void {
@@ -35,4 +49,46 @@ export abstract class View {
     this.note.classList.toggle("why", why !== "");
     if (why) say(this.note, why);
   }
+}
+
+/** A card that shows the answers of one kind, each painted once. */
+export abstract class AnswerView<W extends What> extends View {
+  private painted: Decoded[W] | null = null;
+
+  constructor(
+    store: Store,
+    name: ViewName,
+    protected readonly kind: W,
+  ) {
+    super(store, name);
+  }
+
+  draw(): void {
+    const why = this.whyNot(this.kind);
+    const answer = this.store.answer(this.kind);
+    this.stale(!answer && !why);
+    this.empty(why);
+    if (answer && answer !== this.painted) {
+      this.painted = answer;
+      this.paint(answer);
+    }
+    this.root.dataset.shown = answer ? this.shown(answer) : "";
+    if (!why) say(this.note, answer ? this.tell(answer) : this.waiting());
+  }
+
+  /** Has the present answer painted again when the card is drawn next. */
+  protected repaint(): void {
+    this.painted = null;
+  }
+
+  protected abstract paint(answer: Decoded[W]): void;
+
+  /** What is shown, for whoever reads it off the page. */
+  protected abstract shown(answer: Decoded[W]): string;
+
+  /** What is seen, in a line. */
+  protected abstract tell(answer: Decoded[W]): string;
+
+  /** What the card says until there is an answer. */
+  protected abstract waiting(): string;
 }

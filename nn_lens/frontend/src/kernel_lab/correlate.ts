@@ -1,10 +1,5 @@
-/** A kernel that slides over one channel, as a convolution layer does it; the other side is nn_lens/engine/arithmetic.py. */
-
-export interface Plane {
-  height: number;
-  width: number;
-  values: Float32Array;
-}
+/** A kernel that slides over one channel, as a convolution layer does it; the other side is nn_lens/engine/reading/arithmetic.py. */
+import type { Plane } from "../drawing/numbers";
 
 export interface Sliding {
   kernel: Plane;

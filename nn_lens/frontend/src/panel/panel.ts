@@ -1,52 +1,18 @@
 /** A drawn panel: the controls and the cards that its widget names. */
 import styles from "../../style/panel.css";
-import { el, say } from "../shared/dom";
-import type { Store } from "../shared/store";
-import { takeFrom } from "../shared/upload";
-import { AblationView } from "./ablation";
-import { ActivationsView } from "./activations";
-import { ArithmeticView } from "./arithmetic";
+import { el, say } from "../drawing/dom";
+import { keepKeys } from "../drawing/keys";
+import { VIEW_CLASSES } from "../views";
+import type { View } from "../views/view";
 import { Asleep } from "./asleep";
-import { AttributionView } from "./attribution";
-import { BlocksView } from "./blocks";
 import { Controls } from "./controls";
-import { DirectionsView } from "./directions";
-import { EmbeddingView } from "./embedding";
-import { ExamplesView } from "./examples";
-import { FiltersView } from "./filters";
-import { HereView } from "./here";
-import { IncomingView } from "./incoming";
-import { KernelView } from "./kernel";
-import { MaximizationView } from "./maximization";
-import { PictureView } from "./picture";
-import { UnitView } from "./unit";
-import type { View } from "./view";
-
-const VIEWS: Record<string, new (store: Store) => View> = {
-  unit: UnitView,
-  picture: PictureView,
-  filters: FiltersView,
-  maximization: MaximizationView,
-  activations: ActivationsView,
-  here: HereView,
-  arithmetic: ArithmeticView,
-  blocks: BlocksView,
-  kernel: KernelView,
-  examples: ExamplesView,
-  attribution: AttributionView,
-  ablation: AblationView,
-  incoming: IncomingView,
-  directions: DirectionsView,
-  embedding: EmbeddingView,
-};
-
-/** Views that are drawn once, of two networks too. */
-const ONCE = ["kernel"];
+import { VIEWS, type ViewName } from "./questions";
+import type { Store } from "./store";
 
 export class Panel {
   private readonly controls: Controls;
   /** In the order in which they are drawn; of two networks one after the other. */
-  private readonly views: { name: string; store: Store; view: View }[];
+  private readonly views: { name: ViewName; store: Store; view: View }[];
   private readonly names: { store: Store; text: HTMLElement }[];
   private readonly asleep: Asleep;
   private readonly root: HTMLElement;
@@ -61,8 +27,8 @@ export class Panel {
     this.controls = new Controls(store);
     this.views = store.views.flatMap((name) =>
       stores
-        .filter((of) => of === store || !ONCE.includes(name))
-        .map((of) => ({ name, store: of, view: new VIEWS[name](of) })),
+        .filter((of) => of === store || !VIEWS[name].once)
+        .map((of) => ({ name, store: of, view: new VIEW_CLASSES[name](of) })),
     );
     this.asleep = new Asleep(store, () => this.root);
     this.names = peer ? stores.map((of) => ({ store: of, text: el("h2", { class: "name" }) })) : [];
@@ -79,12 +45,9 @@ export class Panel {
     );
     this.root.tabIndex = -1;
     this.root.addEventListener("keydown", (event) => this.key(event));
-    // JupyterLab binds the arrow keys to whatever has the focus; it leaves alone what says so itself.
-    this.root.addEventListener("focusin", (event) => {
-      (event.target as HTMLElement).setAttribute("data-lm-suppress-shortcuts", "true");
-    });
+    keepKeys(this.root);
     this.root.addEventListener("paste", (event) => {
-      if (store.views.includes("picture")) takeFrom(event.clipboardData, store);
+      if (store.views.includes("picture")) store.pictures.takeFrom(event.clipboardData);
     });
     el_.append(this.root);
     this.unsubscribe = stores.map((each) => each.subscribe(() => this.draw()));
@@ -104,14 +67,14 @@ export class Panel {
     for (const { store: of, text } of this.names)
       say(
         text,
-        `${of.network.name} · ${of.layer.name} · ${of.layer.shape.join("×")}${of.step === null ? "" : ` · step ${of.step}`}`,
+        `${of.network.name} · ${of.layer.name} · ${of.layer.shape.join("×")}${of.moments.step === null ? "" : ` · step ${of.moments.step}`}`,
       );
     for (const { name, view } of this.views) {
       view.root.hidden = !store.shows(name);
       if (!view.root.hidden) view.draw();
     }
     this.asleep.drawn();
-    this.root.dataset.view = store.view;
+    this.root.dataset.view = store.look.view;
     this.root.dataset.unit = `${store.selection.layer}:${store.selection.channel}`;
   }
 
@@ -130,16 +93,17 @@ export class Panel {
   private pressed(event: KeyboardEvent, slides: boolean): boolean {
     const { store } = this;
     const index = store.network.layers.indexOf(store.layer);
+    const { contrast } = store.look.colourScale;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (step && !slides) {
-      const far = event.shiftKey ? store.across : 1;
-      store.select(store.layer.name, store.selection.channel + step * far);
-    } else if (event.key === "[") store.selectLayer(index - 1);
-    else if (event.key === "]") store.selectLayer(index + 1);
-    else if (event.key === "+" || event.key === "=") store.setScale({ contrast: store.mapScale.contrast * 1.25 });
-    else if (event.key === "-") store.setScale({ contrast: store.mapScale.contrast / 1.25 });
+      const far = event.shiftKey ? store.look.across : 1;
+      store.sight.select(store.layer.name, store.selection.channel + step * far);
+    } else if (event.key === "[") store.sight.selectLayer(index - 1);
+    else if (event.key === "]") store.sight.selectLayer(index + 1);
+    else if (event.key === "+" || event.key === "=") store.setScale({ contrast: contrast * 1.25 });
+    else if (event.key === "-") store.setScale({ contrast: contrast / 1.25 });
     else if (event.key === "h") this.controls.showHelp();
-    else if (event.key === "Escape") store.unlock();
+    else if (event.key === "Escape") store.look.unlock();
     else return false;
     return true;
   }

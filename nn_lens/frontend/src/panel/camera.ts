@@ -30,7 +30,7 @@ export class Camera {
       this.next();
     } catch (error) {
       this.stop();
-      this.store.failedUpload(`The browser gave no camera: ${(error as Error).message}.`);
+      this.store.pictures.refuse(`The browser gave no camera: ${(error as Error).message}.`);
     }
     this.store.changed();
   }
@@ -53,7 +53,7 @@ export class Camera {
     const key = store.picture?.key ?? "";
     // The last frame has not come back as the picture, or its maps are on their way.
     const waiting =
-      (this.sent !== "" && this.sent === key) || (store.views.includes("activations") && !store.stack("maps"));
+      (this.sent !== "" && this.sent === key) || (store.views.includes("activations") && !store.answer("maps"));
     if (!this.on) return;
     if (!waiting && video.videoWidth) {
       const scale = SIDE / Math.min(video.videoWidth, video.videoHeight);
@@ -61,7 +61,7 @@ export class Camera {
       canvas.getContext("2d")?.drawImage(video, 0, 0, canvas.width, canvas.height);
       const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
       this.sent = key;
-      store.upload("camera", new Uint8Array(await blob.arrayBuffer()));
+      store.pictures.upload("camera", new Uint8Array(await blob.arrayBuffer()));
     }
     this.next();
   }

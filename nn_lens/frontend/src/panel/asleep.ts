@@ -1,8 +1,8 @@
 /** The panel's last state as a picture: taken while it rests, shown where no kernel answers. */
-import { el } from "../shared/dom";
-import { bytes } from "../shared/protocol";
-import { snapshot } from "../shared/snapshot";
-import type { Store } from "../shared/store";
+import { el } from "../drawing/dom";
+import { snapshot } from "../drawing/snapshot";
+import { bytes } from "./protocol";
+import type { Store } from "./store";
 
 /** Milliseconds without a change after which the picture is taken, and without an answer after which it is shown. */
 const [REST, PATIENCE] = [2000, 1500];
@@ -23,13 +23,13 @@ export class Asleep {
     const words =
       "This is the last state. No kernel answers yet: while a cell is running, wait; else run the cell to make it live.";
     this.root.append(el("figcaption", { role: "status" }, words), image);
-    this.timer = window.setTimeout(() => this.show(!store.answered), PATIENCE);
+    this.timer = window.setTimeout(() => this.show(!store.conversation.answeredEver), PATIENCE);
   }
 
   /** To be told of each draw. */
   drawn(): void {
     const { store } = this;
-    if (!store.answered) return;
+    if (!store.conversation.answeredEver) return;
     if (!this.root.hidden) this.show(false);
     clearTimeout(this.timer);
     if (store.live) this.timer = window.setTimeout(() => void this.take(), REST);
@@ -47,9 +47,9 @@ export class Asleep {
   private async take(): Promise<void> {
     const panel = this.panel();
     // What is out of sight has no layout; what is at work draws again.
-    if (this.store.busy || !panel.isConnected || !panel.clientWidth) return;
+    if (this.store.conversation.busy || !panel.isConnected || !panel.clientWidth) return;
     const data = await snapshot(panel);
-    if (!this.store.answered) return;
+    if (!this.store.conversation.answeredEver) return;
     this.store.model.set("_snapshot", new DataView(data.buffer));
     this.store.model.save_changes();
   }

@@ -1,5 +1,34 @@
 /** Levels into pixels. The colour tables come from Python, so that a canvas and a figure agree. */
-import type { Stack } from "./protocol";
+import type { Neuron } from "../panel/geometry";
+import { bytes, floats, type Message } from "../panel/protocol";
+import type { Plane } from "./numbers";
+
+/** Tiles of a layer as levels 0 to 255: units [start, start + count) of total, each of planes x height x width. */
+export interface Stack {
+  layer: string;
+  start: number;
+  count: number;
+  total: number;
+  planes: number;
+  height: number;
+  width: number;
+  colour: "rgb" | "diverging" | "sequential";
+  weights: number;
+  levels: Uint8Array;
+  /** Two numbers a unit: the values of levels 0 and 255. */
+  ranges: Float32Array;
+  largest: Float32Array;
+  mean: Float32Array;
+  /** The share above 0. */
+  active: Float32Array;
+  /** Row and column of the largest, two numbers a unit. */
+  where: Float32Array;
+}
+
+export function decodeStack(head: Message, buffers: DataView[]): Stack {
+  const [ranges, largest, mean, active, where] = buffers.slice(1).map(floats);
+  return { ...(head as unknown as Stack), levels: bytes(buffers[0]), ranges, largest, mean, active, where };
+}
 
 /**
  * What the colours of maps run to: each map's own largest value, that of the layer, or one that stays; times a contrast.
@@ -90,6 +119,29 @@ export function drawTile(
   const image = new ImageData(stack.width, stack.height);
   paint(stack, unit, plane, colours, image.data, most);
   canvas.getContext("2d")?.putImageData(image, 0, 0);
+}
+
+/** Draws a plane of values from 0 to its largest at its own size, on a table of colours. */
+export function paintLevels(canvas: HTMLCanvasElement, plane: Plane, table: Uint8Array): void {
+  const { height, width, values } = plane;
+  const most = values.reduce((a, b) => Math.max(a, b), 1e-9);
+  canvas.width = width;
+  canvas.height = height;
+  const image = new ImageData(width, height);
+  values.forEach((value, n) => {
+    const c = 3 * Math.round((255 * Math.max(0, value)) / most);
+    image.data.set([table[c], table[c + 1], table[c + 2], 255], 4 * n);
+  });
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
+}
+
+/** The units of a stack that are strongest at a neuron's place, with their values. */
+export function rankedAt(stack: Stack, { row, column }: Neuron, most: number): [channel: number, value: number][] {
+  const values = Array.from({ length: stack.count }, (_, n): [number, number] => [
+    stack.start + n,
+    valueAt(stack, stack.start + n, 0, row, column),
+  ]);
+  return values.sort((a, b) => b[1] - a[1]).slice(0, most);
 }
 
 /** The value behind a level of one unit. */

@@ -1,20 +1,7 @@
 /** The row that drives everything: layer slider, unit slider, view switch. */
-import { el, say } from "../shared/dom";
-import { EVIDENCE, type Store } from "../shared/store";
-
-const NAMES: Record<string, string> = {
-  all: "All",
-  picture: "Picture",
-  unit: "Unit",
-  filters: "Filters",
-  maximization: "Maximizing",
-  activations: "Maps",
-  here: "Here",
-  arithmetic: "Arithmetic",
-  blocks: "Blocks",
-  kernel: "Kernel lab",
-  evidence: "Evidence",
-};
+import { el, say } from "../drawing/dom";
+import { isOwn, TABS, type Tab } from "./questions";
+import type { Store } from "./store";
 
 const KEYS = [
   ["← →", "the unit before, the next"],
@@ -56,20 +43,19 @@ export class Controls {
   constructor(private readonly store: Store) {
     const names = store.network.layers.map((layer) => layer.name);
     this.layer.max = String(names.length - 1);
-    this.layer.addEventListener("input", () => store.selectLayer(Number(this.layer.value)));
+    this.layer.addEventListener("input", () => store.sight.selectLayer(Number(this.layer.value)));
     this.time.addEventListener("input", () => {
-      store.step = store.steps[Number(this.time.value)]?.step ?? null;
+      store.moments.step = store.moments.steps[Number(this.time.value)]?.step ?? null;
     });
-    this.unit.addEventListener("input", () => store.select(store.selection.layer, Number(this.unit.value)));
-    this.number.addEventListener("change", () => store.select(store.selection.layer, Number(this.number.value)));
-    const single = store.views.filter((view) => !EVIDENCE.includes(view));
-    const together = single.length < store.views.length ? ["evidence"] : [];
-    const views = store.views.length > 2 ? ["all", ...single, ...together] : [];
-    for (const view of views) {
+    this.unit.addEventListener("input", () => store.sight.select(store.selection.layer, Number(this.unit.value)));
+    this.number.addEventListener("change", () => store.sight.select(store.selection.layer, Number(this.number.value)));
+    const tabs = Object.keys(TABS) as Tab[];
+    for (const tab of store.views.length > 2 ? tabs : []) {
+      if (tab !== "all" && !store.views.some((view) => isOwn(view, tab))) continue;
       const choose = () => {
-        store.view = view;
+        store.look.view = tab;
       };
-      this.switches.set(view, el("button", { type: "button", onclick: choose }, NAMES[view] ?? view));
+      this.switches.set(tab, el("button", { type: "button", onclick: choose }, TABS[tab]));
     }
     this.play.addEventListener("click", () => this.toggle());
     for (const slider of [this.layer, this.unit]) slider.addEventListener("pointerdown", () => this.rest());
@@ -99,10 +85,13 @@ export class Controls {
   }
 
   private toggle(): void {
-    if (this.timer) return this.rest();
+    if (this.timer) {
+      this.rest();
+      return;
+    }
     this.timer = window.setInterval(() => {
       const { layer, selection } = this.store;
-      this.store.select(layer.name, (selection.channel + 1) % layer.channels);
+      this.store.sight.select(layer.name, (selection.channel + 1) % layer.channels);
     }, PLAY);
     say(this.play, "Pause");
     this.play.setAttribute("aria-pressed", "true");
@@ -129,12 +118,12 @@ export class Controls {
     say(this.unitText, `of ${layer.channels}`);
     say(this.problem, store.refused);
     this.problem.hidden = !store.refused;
-    for (const [view, button] of this.switches) button.setAttribute("aria-pressed", String(view === store.view));
+    for (const [view, button] of this.switches) button.setAttribute("aria-pressed", String(view === store.look.view));
   }
 
   /** What was recorded in the training, and at the end the model as it is. */
   private drawTime(): void {
-    const { steps, step } = this.store;
+    const { steps, step } = this.store.moments;
     this.timeRow.hidden = !steps.length;
     if (!steps.length) return;
     const at = steps.findIndex((each) => each.step === step);

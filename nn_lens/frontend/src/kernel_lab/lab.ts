@@ -1,62 +1,14 @@
 /** The kernel lab: type or paint a kernel, slide it over a picture, see window x kernel = answer, and the whole map. */
-import { correlate, type Plane, type Sliding, windowAt } from "./correlate";
-import { el, say, short } from "./dom";
-import { colourOf, largest, numbers, paintPlane } from "./numbers";
-
-export interface Preset {
-  name: string;
-  kernel: number[][];
-}
+import { el, say, short } from "../drawing/dom";
+import { stepOf } from "../drawing/keys";
+import { colourOf, largest, numbers, type Plane, paintPlane } from "../drawing/numbers";
+import { clamp, placeOf } from "../panel/geometry";
+import { correlate, type Sliding, windowAt } from "./correlate";
+import { PRESETS, type Preset } from "./presets";
 
 const SIZES = [1, 3, 5, 7, 9, 11];
 
-export const PRESETS: Preset[] = [
-  {
-    name: "edges (Laplace)",
-    kernel: [
-      [0, 1, 0],
-      [1, -4, 1],
-      [0, 1, 0],
-    ],
-  },
-  {
-    name: "left to right (Sobel)",
-    kernel: [
-      [-1, 0, 1],
-      [-2, 0, 2],
-      [-1, 0, 1],
-    ],
-  },
-  {
-    name: "top to bottom (Sobel)",
-    kernel: [
-      [-1, -2, -1],
-      [0, 0, 0],
-      [1, 2, 1],
-    ],
-  },
-  { name: "blur (Gauss)", kernel: made(5, (y, x) => Math.exp(-(y * y + x * x) / 2), true) },
-  { name: "stripes (Gabor)", kernel: made(9, (y, x) => Math.exp(-(y * y + x * x) / 8) * Math.cos((Math.PI * x) / 2)) },
-  {
-    name: "nothing (one)",
-    kernel: [
-      [0, 0, 0],
-      [0, 1, 0],
-      [0, 0, 0],
-    ],
-  },
-];
-
-function made(size: number, value: (y: number, x: number) => number, sumsToOne = false): number[][] {
-  const middle = (size - 1) / 2;
-  const rows = Array.from({ length: size }, (_, i) =>
-    Array.from({ length: size }, (_, j) => value(i - middle, j - middle)),
-  );
-  const sum = sumsToOne ? rows.flat().reduce((a, b) => a + b, 0) : 1;
-  return rows.map((row) => row.map((v) => Number((v / sum).toFixed(4))));
-}
-
-export class Lab {
+export class KernelLab {
   readonly root: HTMLElement;
   private picture: Plane | null = null;
   private answer: Plane | null = null;
@@ -223,8 +175,7 @@ export class Lab {
     const frame = el("div", { class: "slides", tabindex: 0, role: "group", "aria-label": label }, canvas);
     frame.append(this.boxes[index]);
     frame.addEventListener("pointermove", (event) => {
-      const box = canvas.getBoundingClientRect();
-      const [y, x] = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
+      const { y, x } = placeOf(event, canvas);
       const { picture, answer, sliding } = this;
       if (!picture || !answer) return;
       const { kernel, stride, padding } = sliding;
@@ -234,11 +185,8 @@ export class Lab {
       this.slide(along(y, picture.height, kernel.height), along(x, picture.width, kernel.width));
     });
     frame.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-      if (!step) return;
-      event.preventDefault();
-      event.stopPropagation();
-      this.slide(this.place.row + step[0], this.place.column + step[1]);
+      const step = stepOf(event);
+      if (step) this.slide(this.place.row + step[0], this.place.column + step[1]);
     });
     return frame;
   }
@@ -246,8 +194,8 @@ export class Lab {
   private slide(row: number, column: number): void {
     if (!this.answer) return;
     this.place = {
-      row: Math.max(0, Math.min(this.answer.height - 1, row)),
-      column: Math.max(0, Math.min(this.answer.width - 1, column)),
+      row: clamp(row, 0, this.answer.height - 1),
+      column: clamp(column, 0, this.answer.width - 1),
     };
     this.tell();
   }
@@ -335,7 +283,7 @@ export function rowsOf({ height, width, values }: Plane): number[][] {
 }
 
 function whole(input: HTMLInputElement, least: number, most: number): number {
-  const value = Math.max(least, Math.min(most, Math.round(input.valueAsNumber) || least));
+  const value = clamp(Math.round(input.valueAsNumber) || least, least, most);
   input.value = String(value);
   return value;
 }

@@ -1,20 +1,21 @@
 /** The kernel lab as a widget of its own. */
 import type { AnyModel } from "@anywidget/types";
 import styles from "../../style/panel.css";
-import type { Sliding } from "../shared/correlate";
-import { el } from "../shared/dom";
-import { Lab, planeOf, rowsOf } from "../shared/lab";
-import { bytes, floats } from "../shared/protocol";
+import { el } from "../drawing/dom";
+import { keepKeys } from "../drawing/keys";
+import { bytes, floats } from "../panel/protocol";
+import type { Sliding } from "./correlate";
+import { KernelLab, planeOf, rowsOf } from "./lab";
 
 /** Draws the widget; gives back how to end that. */
-export function renderLab(model: AnyModel, root: HTMLElement): () => void {
+export function renderKernelLab(model: AnyModel, root: HTMLElement): () => void {
   const read = (): Sliding => ({
     kernel: planeOf(model.get("kernel")),
     stride: model.get("stride"),
     padding: model.get("padding"),
     rectified: model.get("rectified"),
   });
-  const lab = new Lab(read(), bytes(model.get("_diverging")), (sliding) => {
+  const lab = new KernelLab(read(), bytes(model.get("_diverging")), (sliding) => {
     model.set("kernel", rowsOf(sliding.kernel));
     model.set("stride", sliding.stride);
     model.set("padding", sliding.padding);
@@ -29,9 +30,7 @@ export function renderLab(model: AnyModel, root: HTMLElement): () => void {
   showPicture();
   const label = { class: "nn-lens", role: "region", "aria-label": "kernel lab" };
   const panel = el("div", label, el("style", {}, styles), lab.root);
-  panel.addEventListener("focusin", (event) =>
-    (event.target as HTMLElement).setAttribute("data-lm-suppress-shortcuts", "true"),
-  );
+  keepKeys(panel);
   root.append(panel);
   const take = () => lab.take(read());
   const events = ["kernel", "stride", "padding", "rectified"].map((name) => `change:${name}`);

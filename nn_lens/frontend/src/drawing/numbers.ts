@@ -1,6 +1,11 @@
 /** Small tables of numbers on the colours of their values: windows, kernels, products. */
-import type { Plane } from "./correlate";
 import { el, short } from "./dom";
+
+export interface Plane {
+  height: number;
+  width: number;
+  values: Float32Array;
+}
 
 /** Numbers of more columns than this are drawn as pixels. */
 const MOST = 7;

@@ -1,0 +1,63 @@
+/** All views, and what decodes the answers of each kind of question: a view brings both, and stands here. */
+import { decodeStack } from "../drawing/tiles";
+import type { Decode } from "../panel/answers";
+import type { Field } from "../panel/geometry";
+import type { Message } from "../panel/protocol";
+import type { ViewName, What } from "../panel/questions";
+import type { Store } from "../panel/store";
+import { AblationView, decodeAblation } from "./ablation";
+import { ActivationsView } from "./activations";
+import { ArithmeticView, decodeArithmetic } from "./arithmetic";
+import { AttributionView, decodeAttribution } from "./attribution";
+import { BlocksView, decodeBlocks } from "./blocks";
+import { DirectionsView, decodeDirections } from "./directions";
+import { decodeEmbedding, EmbeddingView } from "./embedding";
+import { decodeExamples, decodeTrust, ExamplesView } from "./examples";
+import { FiltersView } from "./filters";
+import { HereView } from "./here";
+import { decodeIncoming, IncomingView } from "./incoming";
+import { KernelView } from "./kernel";
+import { decodePage, MaximizationView } from "./maximization";
+import { decodeScores, PictureView } from "./picture";
+import { UnitView } from "./unit";
+import type { View } from "./view";
+
+export const VIEW_CLASSES: Record<ViewName, new (store: Store) => View> = {
+  picture: PictureView,
+  unit: UnitView,
+  filters: FiltersView,
+  maximization: MaximizationView,
+  activations: ActivationsView,
+  here: HereView,
+  arithmetic: ArithmeticView,
+  blocks: BlocksView,
+  kernel: KernelView,
+  examples: ExamplesView,
+  attribution: AttributionView,
+  ablation: AblationView,
+  incoming: IncomingView,
+  directions: DirectionsView,
+  embedding: EmbeddingView,
+};
+
+export const DECODERS = {
+  maps: decodeStack,
+  filters: decodeStack,
+  scores: decodeScores,
+  field: (head: Message): Field => head as unknown as Field,
+  arithmetic: decodeArithmetic,
+  here: decodePage,
+  page: decodePage,
+  negative: decodePage,
+  blocks: decodeBlocks,
+  examples: decodeExamples,
+  trust: decodeTrust,
+  attribution: decodeAttribution,
+  ablation: decodeAblation,
+  incoming: decodeIncoming,
+  directions: decodeDirections,
+  embedding: decodeEmbedding,
+} satisfies Record<What, Decode>;
+
+/** What each kind of answer is, decoded. */
+export type Decoded = { [W in What]: Awaited<ReturnType<(typeof DECODERS)[W]>> };
