@@ -21,8 +21,10 @@ def test_the_front_end_without_a_browser(tmp_path):
         pytest.skip("needs Node.js and the front end's packages: npm ci in nn_lens/frontend")
     tests = sorted(HERE.glob("*.test.ts"))
     assert tests
-    bundle = [ESBUILD, *tests, "--bundle", "--platform=node", "--format=esm", "--target=es2022", "--loader:.css=text"]
-    subprocess.run([*bundle, "--out-extension:.js=.mjs", f"--outdir={tmp_path}", "--log-level=warning"], check=True)
+    bundle = [ESBUILD, *tests, "--bundle", "--platform=node", "--format=esm", "--target=es2022", "--log-level=warning"]
+    styles = ["--alias:panel.css=./style/panel.css", "--loader:.css=text"]
+    files = ["--out-extension:.js=.mjs", f"--outdir={tmp_path}"]
+    subprocess.run([*bundle, *styles, *files], cwd=FRONTEND, check=True)
     made = [tmp_path / f"{test.stem}.mjs" for test in tests]
     done = subprocess.run([node, "--test", *made], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -1,6 +1,6 @@
 /** The kernel lab as a widget of its own. */
 import type { AnyModel } from "@anywidget/types";
-import styles from "../../style/panel.css";
+import styles from "panel.css";
 import { el } from "../drawing/dom";
 import { keepKeys } from "../drawing/keys";
 import { bytes, floats } from "../panel/protocol";

@@ -1,5 +1,5 @@
 /** A drawn panel: the controls and the cards that its widget names. */
-import styles from "../../style/panel.css";
+import styles from "panel.css";
 import { el, say } from "../drawing/dom";
 import { keepKeys } from "../drawing/keys";
 import { VIEW_CLASSES } from "../views";
