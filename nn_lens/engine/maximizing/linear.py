@@ -16,11 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from nn_lens.engine.maximizing.objectives import Answers
 from nn_lens.engine.maximizing.plan import Goal, Wanted, wanted
+from nn_lens.engine.network.functions import (
+    NONLINEAR,
+    adaptive_mean_pool2d,
+    first_argument,
+    kind_of,
+    mean_pool2d,
+    name_of,
+    pooled_by_mean,
+    tensors,
+)
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.images import rgb
 from nn_lens.engine.pictures.results import Result, tile_figure
@@ -155,35 +164,22 @@ class Linearized(TorchFunctionMode):
         return self._replaced == 0 or (self._replaced == 1 and self._since == 0)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, kwargs = getattr(func, "__name__", ""), kwargs or {}
-        if name in _IDENTITIES:
+        name, kwargs = name_of(func), kwargs or {}
+        kind = kind_of(name)
+        if kind in NONLINEAR:
             self._replaced += 1
-            return args[0] if args else kwargs["input"]
+            return first_argument(args, kwargs)
         if name in _POOLS:
             self._replaced += 2
-            return _POOLS[name](*args, **kwargs)
-        if self._replaced and name in _WEIGHTED:
+            return pooled_by_mean(func, _POOLS[name], args, kwargs)
+        answer = func(*args, **kwargs)
+        if self._replaced and kind not in _MOVING and any(t.requires_grad for t in tensors(answer)):
             self._since += 1
-        return func(*args, **kwargs)
-
-
-def _mean_pool(
-    input: torch.Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-    ceil_mode: bool = False, return_indices: bool = False,
-) -> torch.Tensor:  # fmt: skip
-    return F.avg_pool2d(input, kernel_size, stride or None, padding, ceil_mode)
-
-
-def _adaptive_mean_pool(input: torch.Tensor, output_size: Any, return_indices: bool = False) -> torch.Tensor:
-    return F.adaptive_avg_pool2d(input, output_size)
+        return answer
 
 
 _POOLS: dict[str, Callable[..., torch.Tensor]] = {
-    "max_pool2d": _mean_pool, "max_pool2d_with_indices": _mean_pool, "adaptive_max_pool2d": _adaptive_mean_pool,
+    "max_pool2d": mean_pool2d, "max_pool2d_with_indices": mean_pool2d,
+    "adaptive_max_pool2d": adaptive_mean_pool2d, "adaptive_max_pool2d_with_indices": adaptive_mean_pool2d,
 }  # fmt: skip
-_WEIGHTED = frozenset({"conv2d", "linear", "conv_transpose2d", "batch_norm", "matmul", "scaled_dot_product_attention"})
-_IDENTITIES = frozenset(
-    """relu relu_ relu6 hardtanh hardtanh_ leaky_relu leaky_relu_ elu elu_ selu selu_ celu celu_ gelu silu mish
-    hardswish hardsigmoid softplus threshold _threshold threshold_ prelu rrelu softsign sigmoid sigmoid_ tanh tanh_
-    clamp clamp_ clamp_min clamp_min_ clip clip_""".split()
-)
+_MOVING = frozenset({"shape", "dropout", "cast"})  # after a last rectifier, they leave it the last to act

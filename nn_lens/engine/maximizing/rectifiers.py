@@ -1,7 +1,7 @@
 """Bringing units to life: the gradient passes unchanged through the last rectifier before the goal.
 
 A rectified unit that is off has no gradient, and its maximizing image would stay grey. So the rectifiers
-whose answer reaches the goal through nothing but pooling, dropout, reshaping and concatenation, and only
+whose answer reaches the goal through nothing but pooling, dropout, reshaping and concatenation (`PASSING`), and only
 those, let the gradient through; what they answer stays the same. The model is untouched: a
 TorchFunctionMode sees modules and functions alike, the in-place forms too.
 """
@@ -14,16 +14,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-_RECTIFIERS = frozenset(
-    """relu relu_ relu6 hardtanh hardtanh_ clamp clamp_ clamp_min clamp_min_ clip clip_ threshold _threshold
-    threshold_ hardswish hardsigmoid""".split()
-)
-_TRANSPARENT = frozenset(
-    """max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d
-    adaptive_max_pool2d_with_indices dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout
-    feature_dropout flatten view reshape cat concat concatenate contiguous permute transpose
-    squeeze unsqueeze clone mean pad __getitem__ channel_shuffle chunk split""".split()
-)
+from nn_lens.engine.network.functions import PASSING, first_argument, kind_of, name_of, tensors
+
 _IN_PLACE = {"inplace", "in_place"}
 
 
@@ -49,18 +41,19 @@ class LastRectifiers(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        before = frozenset().union(*(self.behind(t) for t in _tensors(args))) if name in _TRANSPARENT else frozenset()
+        kind, before = kind_of(func), frozenset[int]()
+        if kind in PASSING:
+            before = before.union(*(self.behind(t) for t in tensors((args, kwargs))))
         result = func(*args, **kwargs)
-        if name in _RECTIFIERS:
+        if kind == "rectifier":
             before = frozenset({self.calls})
             self.calls += 1
         if before:
-            for tensor in _tensors((result,)):
+            for tensor in tensors(result):
                 # The tensor is kept, so that its id is not given to another while we look.
                 self._tags[id(tensor)] = (tensor, before)
-        elif name.endswith("_"):
-            for tensor in _tensors((result,)):
+        elif name_of(func).endswith("_"):  # written on: it is no longer what a rectifier answered
+            for tensor in tensors(result):
                 self._tags.pop(id(tensor), None)
         return result
 
@@ -85,7 +78,7 @@ class Lively(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") not in _RECTIFIERS:
+        if kind_of(func) != "rectifier":
             return func(*args, **kwargs)
         number = self.calls
         self.calls += 1
@@ -95,8 +88,8 @@ class Lively(TorchFunctionMode):
 
 
 def _let_through(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
-    x: torch.Tensor = args[0] if args else kwargs["input"]
-    in_place = func.__name__.endswith("_") or any(kwargs.get(k) for k in _IN_PLACE)
+    x: torch.Tensor = first_argument(args, kwargs)
+    in_place = name_of(func).endswith("_") or any(kwargs.get(k) for k in _IN_PLACE)
     with torch.no_grad():
         rectified = func(x.detach().clone(), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
     if not in_place:
@@ -105,13 +98,3 @@ def _let_through(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) ->
     # The statement form, whose answer nobody takes: x itself must hold what the rectifier answers.
     # Adding a constant leaves its gradient as it is.
     return x.add_((rectified - x).detach())
-
-
-def _tensors(values: Any) -> list[torch.Tensor]:
-    found = []
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif isinstance(value, (tuple, list)):
-            found.extend(t for t in value if isinstance(t, torch.Tensor))
-    return found

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from nn_lens.engine.network import capture
+from nn_lens.engine.network import capture, functions
 from nn_lens.engine.pictures.results import Result
 
 if TYPE_CHECKING:
@@ -167,10 +167,12 @@ class _Shadow(TorchFunctionMode):
     """Replaces what a network computes by where it looks; see the top of this file."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.__name__
+        name = functions.name_of(func)
         args, kwargs = _widened(args), _widened(kwargs or {})
-        if name in _IDENTITIES:
-            return args[0]
+        if functions.kind_of(name) in _IDENTITIES:
+            return functions.first_argument(args, kwargs)
+        if name in _POOLS:
+            return functions.pooled_by_mean(func, _POOLS[name], args, kwargs)
         return _SHADOWS.get(name, func)(*args, **kwargs)
 
 
@@ -211,21 +213,9 @@ def _linear(x: torch.Tensor, weight: torch.Tensor, bias: Any = None) -> torch.Te
     return x.mean(-1, keepdim=True).expand(*x.shape[:-1], weight.shape[0])
 
 
-def _max_pool2d(
-    x: torch.Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-    ceil_mode: bool = False, return_indices: bool = False,
-) -> torch.Tensor:  # fmt: skip
-    one = x.mean(-3, keepdim=True)
-    size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-    if dilation in (1, (1, 1), [1, 1]):
-        y = F.avg_pool2d(one, size, stride or None, padding, ceil_mode)
-    else:
-        y = F.conv2d(one, _ones(size, x), None, stride or size, padding, dilation)
-    return y.expand(*y.shape[:-3], x.shape[-3], *y.shape[-2:])
-
-
-def _adaptive_max_pool2d(x: torch.Tensor, output_size: Any, return_indices: bool = False) -> torch.Tensor:
-    return F.adaptive_avg_pool2d(x, output_size)
+def _max_pool2d(input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    y = functions.mean_pool2d(input.mean(-3, keepdim=True), *args, **kwargs)
+    return y.expand(*y.shape[:-3], input.shape[-3], *y.shape[-2:])
 
 
 # In-place sums write into tensors whose channels share memory; differences would cancel what both sides see.
@@ -234,12 +224,12 @@ _SHADOWS: dict[str, Callable[..., Any]] = {
     "sub": torch.add, "sub_": torch.add, "__sub__": torch.add, "__isub__": torch.add,
     "div_": torch.div, "__itruediv__": torch.div,
     "conv2d": _conv2d, "conv_transpose2d": _conv_transpose2d, "linear": _linear,
-    "max_pool2d": _max_pool2d, "adaptive_max_pool2d": _adaptive_max_pool2d,
 }  # fmt: skip
 
-_IDENTITIES = frozenset(
-    """relu relu_ relu6 hardtanh hardtanh_ leaky_relu leaky_relu_ elu elu_ selu selu_ celu celu_ gelu silu mish
-    hardswish hardsigmoid softplus threshold _threshold prelu rrelu softsign tanhshrink logsigmoid log_sigmoid
-    sigmoid sigmoid_ tanh tanh_ clamp clamp_ clip batch_norm instance_norm local_response_norm layer_norm
-    group_norm dropout dropout_ dropout1d dropout2d alpha_dropout feature_alpha_dropout""".split()
-)
+_POOLS: dict[str, Callable[..., torch.Tensor]] = {
+    "max_pool2d": _max_pool2d, "max_pool2d_with_indices": _max_pool2d,
+    "adaptive_max_pool2d": functions.adaptive_mean_pool2d,
+    "adaptive_max_pool2d_with_indices": functions.adaptive_mean_pool2d,
+}  # fmt: skip
+
+_IDENTITIES = functions.NONLINEAR | functions.NORMS | {"dropout"}

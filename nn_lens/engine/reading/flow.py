@@ -7,7 +7,7 @@ question, and 0 elsewhere. Labels are carried from an answer back to what it was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nn_lens.engine.network import capture
+from nn_lens.engine.network.functions import ELEMENTWISE, MIXING, kind_of, name_of, tensors
 from nn_lens.engine.network.network import Network
 
 Key = tuple[int, int]
@@ -34,12 +35,12 @@ class Step:
     @property
     def name(self) -> str:
         """What the function is called."""
-        return getattr(self.function, "__name__", str(self.function))
+        return name_of(self.function) or str(self.function)
 
     @property
     def kind(self) -> str:
-        """weights, batch_norm, same (element by element), places (within a channel), mean, shape, or other."""
-        return _KINDS.get(self.name, "other")
+        """As in the table of functions."""
+        return kind_of(self.function)
 
     def argument(self, index: int, name: str, default: Any = None) -> Any:
         """An argument, given by its place or its name."""
@@ -48,22 +49,22 @@ class Step:
     def key_of(self, index: int, name: str) -> Key:
         """Of a tensor argument, which tensor it was when the call was made."""
         wanted = self.argument(index, name)
-        return next(k for k, t in zip(self.read, _tensors((self.args, self.kwargs)), strict=True) if t is wanted)
+        return next(k for k, t in zip(self.read, tensors((self.args, self.kwargs)), strict=True) if t is wanted)
 
     def back(self, labels: torch.Tensor) -> list[tuple[Key, torch.Tensor]] | None:
         """The labels of what the call read, None if they cannot be told: no such function, or elements are mixed."""
         if self.kind == "shape":
             return self._moved(labels)
-        first = next(_tensors(self.args), None)
-        first = next(_tensors(self.kwargs), None) if first is None else first
+        first = next(tensors(self.args), None)
+        first = next(tensors(self.kwargs), None) if first is None else first
         if first is None:
             return None
-        if self.kind in ("same", "batch_norm") and first.shape == labels.shape:
+        if self.kind in ELEMENTWISE | {"batch_norm"} and first.shape == labels.shape:
             return [(self.read[0], labels)]
         found = None
-        if self.kind == "places":
+        if self.kind in ("pool", "resize"):
             found = _whole_channels(labels, first.shape)
-        elif self.kind == "mean":
+        elif self.kind == "reduction":
             found = self._spread(labels, first.shape)
         return None if found is None else [(self.read[0], found)]
 
@@ -92,9 +93,7 @@ class Step:
         if not torch.equal(flat[where], labels.flatten() * (where > 0)):
             return None  # an element that answers at several places with several labels
         parts = flat[1:].split([n.numel() for n in numbers])
-        floats = [
-            k for k, t in zip(self.read, _tensors((self.args, self.kwargs)), strict=True) if t.is_floating_point()
-        ]
+        floats = [k for k, t in zip(self.read, tensors((self.args, self.kwargs)), strict=True) if t.is_floating_point()]
         return [(key, part.view(n.shape)) for key, part, n in zip(floats, parts, numbers, strict=True)]
 
     def _spread(self, labels: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:
@@ -127,7 +126,7 @@ class Flow(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        read = tuple(self.key(t) for t in _tensors((args, kwargs)))  # before it may be written on
+        read = tuple(self.key(t) for t in tensors((args, kwargs)))  # before it may be written on
         answer = func(*args, **kwargs)
         several = isinstance(answer, (tuple, list))
         for part, tensor in enumerate(answer if several else [answer]):
@@ -152,7 +151,7 @@ class Flow(TorchFunctionMode):
     def mixed(self, key: Key) -> bool:
         """Whether a function that mixes channels, such as a convolution, has a part in a tensor."""
         steps = (self.steps.get(k) for k in self._before(key))
-        return any(s is not None and (s.kind == "weights" or s.name in _MIXING) for s in steps)
+        return any(s is not None and s.kind in MIXING for s in steps)
 
     def _before(self, key: Key) -> set[Key]:
         """What a tensor is made from, itself included."""
@@ -197,19 +196,8 @@ def _whole_channels(labels: torch.Tensor, shape: torch.Size) -> torch.Tensor | N
     return whole.view(*shape[:2], *[1] * (len(shape) - 2)).expand(shape)
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """The tensors in nested tuples, lists and dictionaries, in order."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for entry in value:
-            yield from _tensors(entry)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
-
-
 def _replaced(value: Any, new: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """`value` with each of its tensors replaced, in the order of `_tensors`."""
+    """`value` with each of its tensors replaced, in the order of `tensors`."""
     if isinstance(value, torch.Tensor):
         return new(value)
     if isinstance(value, (tuple, list)):
@@ -217,28 +205,3 @@ def _replaced(value: Any, new: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if isinstance(value, dict):
         return {k: _replaced(v, new) for k, v in value.items()}
     return value
-
-
-_FUNCTIONS = {
-    "weights": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
-    "batch_norm": "batch_norm",
-    "same": """relu relu_ relu6 hardtanh hardtanh_ leaky_relu leaky_relu_ elu elu_ selu selu_ celu celu_ gelu silu mish
-        hardswish hardsigmoid softplus threshold _threshold threshold_ prelu rrelu softsign sigmoid sigmoid_ tanh tanh_
-        clamp clamp_ clamp_min clamp_min_ clip clip_ hardshrink softshrink tanhshrink logsigmoid dropout dropout_
-        dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout to float half double bfloat16
-        type""",
-    "places": """max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
-        max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
-        adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
-        adaptive_max_pool2d_with_indices lp_pool1d lp_pool2d interpolate upsample""",
-    "mean": "mean amax sum",
-    "shape": """flatten unflatten view reshape view_as reshape_as permute transpose transpose_ t movedim moveaxis swapaxes
-        swapdims squeeze squeeze_ unsqueeze unsqueeze_ contiguous clone detach cat concat concatenate stack chunk split
-        tensor_split unbind narrow select index_select __getitem__ __get__ expand repeat pad flip roll channel_shuffle
-        native_channel_shuffle pixel_shuffle pixel_unshuffle alias""",
-}
-_MIXING = frozenset(
-    """matmul __matmul__ __rmatmul__ mm bmm addmm addbmm baddbmm einsum tensordot bilinear conv_tbc embedding
-    scaled_dot_product_attention multi_head_attention_forward _native_multi_head_attention lstm gru""".split()
-)
-_KINDS = {name: kind for kind, names in _FUNCTIONS.items() for name in names.split()}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from nn_lens.engine.network.functions import WITHIN_CHANNELS
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.results import Result
 from nn_lens.engine.reading.filters import filter_shape
@@ -167,12 +168,12 @@ def _weighted(net: Network, flow: Flow, unit: Unit) -> _Made:
             if key == flow.start:
                 raise LensError(f"{unit} is a part of the picture itself: no layer with weights feeds it.")
             raise _none(net, flow, unit, "it cannot be seen what makes it", [])
-        if step.kind in ("weights", "batch_norm"):
+        if step.kind in ("weighted", "batch_norm"):
             axis = labels.ndim - 1 if step.name == "linear" else 1
             channels = labels.movedim(axis, 0).flatten(1).any(1).nonzero().flatten().tolist()
             if len(channels) != 1:
                 raise _none(net, flow, unit, f"it mixes {len(channels)} outputs of {step.name}", [key])
-            if step.kind == "weights":
+            if step.kind == "weighted":
                 if flow.depends(step.key_of(1, "weight")):
                     raise _none(net, flow, unit, f"the weights of {step.name} are made from the picture", [])
                 return _Made(step, key, channels[0], factor)
@@ -254,7 +255,7 @@ def _located(net: Network, flow: Flow, key: Key, labels: torch.Tensor, exact: bo
         found = _all_located(net, flow, step, labels, exact or bool(names))
     if found is None and names:
         found = _read((leaves or names)[-1], net, labels)
-    if found is None and not exact and step is not None and step.kind in ("same", "places", "mean"):
+    if found is None and not exact and step is not None and step.kind in WITHIN_CHANNELS:
         found = _all_located(net, flow, step, labels, exact)
     return found
 

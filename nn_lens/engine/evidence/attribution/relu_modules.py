@@ -7,21 +7,17 @@ with hooks on nn.ReLU modules. A rectifier that is a function keeps the plain gr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from nn_lens.engine.maximizing.rectifiers import _RECTIFIERS
+from nn_lens.engine.network.functions import NONLINEAR, kind_of, name_of, tensors
 
 _RELU = frozenset({"relu", "relu_"})
-_OTHER = _RECTIFIERS - _RELU | frozenset(
-    """gelu silu mish sigmoid sigmoid_ tanh tanh_ elu elu_ selu selu_ celu celu_ leaky_relu leaky_relu_ rrelu rrelu_
-    prelu softplus softsign logsigmoid log_sigmoid tanhshrink hardshrink softshrink glu maximum
-    scaled_dot_product_attention multi_head_attention_forward""".split()
-)
+_CURVED = NONLINEAR | {"gate", "attention"}
 
 
 def why_hooks_miss(model: nn.Module, call: Callable[[], Any]) -> str | None:
@@ -72,12 +68,12 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
-        if name in (_OTHER if self.inside else _OTHER | _RELU):
+        name = name_of(func)
+        if kind_of(name) in _CURVED and not (self.inside and name in _RELU):
             self.functions.append(name)
-        answers = _tensors([result])
+        answers = list(tensors(result))
         if any(t.requires_grad for t in answers):
-            for tensor in _tensors([*args, *kwargs.values()]):
+            for tensor in tensors((args, kwargs)):
                 if any(tensor is t for t in answers):  # written in place: from here on, it is another tensor
                     self._reads.pop(id(tensor), None)
                 elif tensor.requires_grad:
@@ -100,13 +96,3 @@ class _Watch(TorchFunctionMode):
             if self._reads.get(id(x), (x, 0))[1] > 1:
                 return f"what its ReLU module {name!r} reads is read elsewhere too, and the hook would cut both"
         return None
-
-
-def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
-    found = []
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif isinstance(value, (tuple, list)):
-            found.extend(_tensors(value))
-    return found
