@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import nn_lens as nl
 from nn_lens.engine.evidence.extremes import Extremes
+from nn_lens.engine.evidence.reservoir import Reservoir
 from nn_lens.engine.pictures.datasets import source_of
 
 
@@ -66,16 +67,47 @@ def test_streams_with_ties_nan_and_a_short_last_batch():
 
 
 def test_the_sample_is_uniform_and_bounded():
-    stream = Extremes(1, 1, seed=3)
-    stream.most = 500
+    stream = Reservoir(1, 500, seed=3)
     for start in range(0, 20_000, 1000):
         numbers = torch.arange(start, start + 1000)
-        stream.add(numbers[:, None].float(), numbers.tolist())
-    assert stream.sample.shape == (500, 1)
-    assert (stream.sample[:, 0].long() == stream.sampled).all()
-    assert len(set(stream.sampled.tolist())) == 500
-    quarters = np.bincount((stream.sampled.numpy() // 5000), minlength=4)
+        stream.add(numbers[:, None].float(), numbers)
+    assert stream.values.shape == (500, 1)
+    assert (stream.values[:, 0].long() == stream.indices).all()
+    assert len(set(stream.indices.tolist())) == 500
+    quarters = np.bincount((stream.indices.numpy() // 5000), minlength=4)
     assert (abs(quarters - 125) < 4 * np.sqrt(500 * 0.25 * 0.75)).all()
+
+
+def test_a_sample_stays_what_it_was_when_its_rows_are_written_over():
+    stream = Reservoir(2, 50, seed=0)
+    moments, copies = [], []
+    for start in range(0, 600, 7):
+        numbers = torch.arange(start, start + 7)
+        stream.add(torch.stack([numbers, -numbers], 1).float(), numbers)
+        moments.append(stream.sample())
+        copies.append((stream.values.clone().numpy(), stream.indices.clone().numpy()))
+    assert moments[-1].count == 50
+    for moment, (values, numbers) in zip(moments, copies, strict=True):
+        np.testing.assert_array_equal(moment.column(0), values[:, 0])
+        np.testing.assert_array_equal(moment.column(1), values[:, 1])
+        np.testing.assert_array_equal(moment.indices, numbers)
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_earlier_steps_stay_what_they_were(once):
+    """Each step of a pass equals the whole pass over the pictures that were seen so far."""
+    net, x = small(), pictures(200)
+    steps = list(nl.dataset_examples_steps(net, "3", Once200() if once else x, k=4))
+    assert len(steps) > 3
+    for step in steps:
+        alone = nl.dataset_examples(net, "3", x[: step.count], k=4, progress=False)
+        for unit in alone.units:
+            for a, b in ((step.top, alone.top), (step.bottom, alone.bottom)):
+                assert [e.index for e in a[unit]] == [e.index for e in b[unit]]
+                assert [(e.row, e.column) for e in a[unit]] == [(e.row, e.column) for e in b[unit]]
+                assert a[unit][0].patch.shape == b[unit][0].patch.shape
+            np.testing.assert_allclose(step.quantiles(unit), alone.quantiles(unit), rtol=1e-4, atol=1e-6)
+            assert [e.index for e in step.spectrum(unit)] == [e.index for e in alone.spectrum(unit)] or once
 
 
 def test_quantiles_histogram_and_percentile():
@@ -108,6 +140,11 @@ class Fifth(Dataset):
 class Once(IterableDataset):
     def __iter__(self):
         return iter(pictures())
+
+
+class Once200(IterableDataset):
+    def __iter__(self):
+        return iter(pictures(200))
 
 
 def sources(tmp_path):

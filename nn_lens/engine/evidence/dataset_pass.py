@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from nn_lens.engine.evidence.extremes import Extremes, Side
+from nn_lens.engine.evidence.reservoir import Sample
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.pictures.datasets import Batch
 from nn_lens.errors import LensError
 from nn_lens.units import Direction, Unit
 
 Score = str | Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a pass knows at one moment; later batches change nothing of it.
+
+    `kept`: (C,H,W) uint8 pictures by index, of sources whose pictures cannot be asked for again.
+    """
+
+    count: int
+    top: Side
+    bottom: Side
+    sample: Sample
+    kept: dict[int, torch.Tensor]
 
 
 class Pass(Extremes):
@@ -60,6 +76,10 @@ class Pass(Extremes):
             wanted = self.indices()
             pictures = dict(zip(batch.indices, (batch.pictures * 255).round().to(torch.uint8), strict=True))
             self.kept = {i: p.clone() for i, p in {**self.kept, **pictures}.items() if i in wanted}
+
+    def known(self) -> Known:
+        """What is known now."""
+        return Known(self.count, self.top.snapshot(), self.bottom.snapshot(), self.reservoir.sample(), self.kept)
 
     def _maps(self, name: str, maps: torch.Tensor) -> torch.Tensor:
         """(N, columns, h, w) of the wanted channels, and of the directions: what is along them."""

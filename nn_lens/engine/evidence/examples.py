@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from nn_lens.engine.evidence.dataset_pass import Pass, Score, strongest
+from nn_lens.engine.evidence.dataset_pass import Known, Pass, Score, strongest
 from nn_lens.engine.evidence.extremes import NONE, Side
-from nn_lens.engine.maximizing.plan import checked_direction
-from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.network.network import Network, as_network, receptive_field
 from nn_lens.engine.pictures.datasets import Source, source_of
 from nn_lens.engine.pictures.images import rgb
 from nn_lens.engine.pictures.results import Result
@@ -92,32 +91,32 @@ class DatasetExamples(Result):
     count: int
     skipped: tuple[str, ...]
     _net: Network
-    _state: Pass
+    _known: Known
     _source: Source
 
     @property
     def top(self) -> Mapping[Unit | Direction, list[Example]]:
         """By unit, the pictures that move it most, the first most."""
-        return _ByUnit(self.units, lambda u: self._examples(self._state.top, u))
+        return _ByUnit(self.units, lambda u: self._examples(self._known.top, u))
 
     @property
     def bottom(self) -> Mapping[Unit | Direction, list[Example]]:
         """By unit, the pictures that move it least, the first least."""
-        return _ByUnit(self.units, lambda u: self._examples(self._state.bottom, u))
+        return _ByUnit(self.units, lambda u: self._examples(self._known.bottom, u))
 
     @property
     def exact(self) -> bool:
         """Whether quantiles and histograms are of all pictures."""
-        return self.count <= self._state.most
+        return self.count <= self._known.sample.count
 
     def picture(self, example: Example) -> torch.Tensor:
         """The whole picture of an example, as the network sees it: (C,H,W) in [0,1]."""
-        kept = self._state.kept
+        kept = self._known.kept
         return kept[example.index].float() / 255 if example.index in kept else self._source[example.index]
 
     def values(self, unit: Unit | Direction | str) -> np.ndarray:
         """(n,) float32 scores of the pictures, or of a uniform sample of them, without NaN."""
-        found = self._state.sample[: min(self.count, self._state.most), self._column(unit)].numpy()
+        found = self._known.sample.column(self._column(unit))
         return np.asarray(found[~np.isnan(found)])
 
     def quantiles(self, unit: Unit | Direction | str, q: Any = (0, 0.25, 0.5, 0.75, 1)) -> np.ndarray:
@@ -148,8 +147,7 @@ class DatasetExamples(Result):
     def spectrum(self, unit: Unit | Direction | str, n: int = 9) -> list[Example]:
         """`n` pictures at even ranks, from the one that moves the unit least to the one that moves it most."""
         column = self._column(unit)
-        seen = min(self.count, self._state.most)
-        values, indices = self._state.sample[:seen, column].numpy(), self._state.sampled[:seen].numpy()
+        values, indices = self._known.sample.column(column), self._known.sample.indices
         order = np.lexsort((indices, values))[: int((~np.isnan(values)).sum())]
         if self._source.one_by_one or not len(order):
             low, high = self.bottom[self.units[column]], self.top[self.units[column]]
@@ -213,7 +211,7 @@ class DatasetExamples(Result):
 
     def _example(self, column: int, index: int, value: float, place: tuple[int, int]) -> Example:
         net, unit = self._net, self.units[column]
-        box = net[unit.layer].receptive_field.box(*place) if len(net.input_shape) == 3 else None
+        box = receptive_field(net, unit.layer).box(*place) if len(net.input_shape) == 3 else None
         return Example(index, value, *place, box, self.picture)
 
     def _placed(self, column: int, picks: Sequence[tuple[int, float]]) -> list[Example]:
@@ -282,7 +280,10 @@ def dataset_examples_steps(
     resume: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Iterator[DatasetExamples]:
-    """What `dataset_examples` knows after each batch; same arguments. Closing the iterator stops within a batch."""
+    """What `dataset_examples` knows after each batch, each a result of its own that later batches do not change.
+
+    Same arguments and errors. Closing the iterator stops within a batch.
+    """
     net = as_network(net)
     wanted = tuple(_units(net, units))
     if not isinstance(k, int) or k < 1:
@@ -301,17 +302,20 @@ def _steps(
     question = {"units": [str(u) for u in units], "k": k, "score": name, "seed": seed, "weights": net.fingerprint()}
     if file is not None and file.is_file():
         state.load(file, question)
-    found = DatasetExamples(units, k, name, state.count, tuple(source.skipped), net, state, source)
     saved = time.monotonic()
+
+    def known() -> DatasetExamples:
+        return DatasetExamples(units, k, name, state.count, tuple(source.skipped), net, state.known(), source)
+
     try:
         if state.count:
-            yield found
+            yield known()
         for batch in source.batches(_batch_size(net), skip=state.read):
             state.take(batch)
             if file is not None and time.monotonic() - saved > _SAVED_EVERY:
                 state.save(file, question)
                 saved = time.monotonic()
-            yield DatasetExamples(units, k, name, state.count, tuple(source.skipped), net, state, source)
+            yield known()
     finally:
         if file is not None:
             state.save(file, question)
@@ -326,7 +330,7 @@ def _units(net: Network, units: Any) -> list[Unit | Direction]:
     found: list[Unit | Direction] = []
     for entry in several:
         if isinstance(entry, Direction):
-            found.append(checked_direction(net, entry))
+            found.append(net.direction(entry))
         elif isinstance(entry, str) and (entry in names or ":" not in entry):
             found += [Unit(entry, c) for c in range(net[entry].layout.channels)]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nn_lens.engine.evidence.reservoir import Reservoir
 from nn_lens.errors import LensError
 
 NONE = 2**62  # an index that no picture has
@@ -43,6 +45,10 @@ class Side:
         units, slots = torch.nonzero((order >= self.k) & (self.indices != NONE), as_tuple=True)
         return units, slots, order[units, slots] - self.k
 
+    def snapshot(self) -> Side:
+        """What it is now: `add` makes new tensors, and writes on none that was there before."""
+        return copy.copy(self)
+
     def state(self, name: str) -> dict[str, np.ndarray]:
         """All there is, for a file."""
         return {f"{name}_{key}": getattr(self, key).numpy() for key in ("values", "indices", "rows", "columns")}
@@ -56,22 +62,24 @@ class Side:
 class Extremes:
     """Both sides of a stream, and its sample: memory is that of `k` and of the sample, however long it is.
 
-    `count` pictures so far; `sample` (most, units) of their values, of pictures `sampled`, all of them up to `most`.
+    `count` pictures so far, of `read` that were read; `reservoir` (n, units) of their values.
     """
 
     def __init__(self, units: int, k: int, seed: int) -> None:
         self.top, self.bottom = Side(units, k, 1), Side(units, k, -1)
-        self.most = int(min(65536, max(1024, _SAMPLE_BYTES // (4 * max(1, units)))))
-        self.count = self.read = 0
-        self.sample = torch.empty(0, units)
-        self.sampled = torch.empty(0, dtype=torch.long)
-        self._random = np.random.default_rng(seed)
+        most = int(min(65536, max(1024, _SAMPLE_BYTES // (4 * max(1, units)))))
+        self.reservoir = Reservoir(units, most, seed)
+        self.read = 0
+
+    @property
+    def count(self) -> int:
+        """Pictures so far."""
+        return self.reservoir.seen
 
     def add(self, values: torch.Tensor, indices: Sequence[int]) -> list[tuple[Side, Any]]:
         """Takes (N, units) values of N pictures; per side what is new, as `Side.add` gives it."""
         numbers = torch.tensor(indices)
-        self._sample(values, numbers)
-        self.count += len(values)
+        self.reservoir.add(values, numbers)
         return [(side, side.add(values, numbers)) for side in (self.top, self.bottom)]
 
     def indices(self) -> set[int]:
@@ -82,8 +90,8 @@ class Extremes:
         """Writes all to a file, under what was asked."""
         data = {
             "question": np.array(json.dumps(question)), "count": np.array([self.count, self.read]),
-            "random": np.array(json.dumps(self._random.bit_generator.state)),
-            "sample": self.sample.numpy(), "sampled": self.sampled.numpy(),
+            "random": np.array(json.dumps(self.reservoir.random.bit_generator.state)),
+            "sample": self.reservoir.values.numpy(), "sampled": self.reservoir.indices.numpy(),
             **self.top.state("top"), **self.bottom.state("bottom"),
         }  # fmt: skip
         part = file.with_name(file.name + ".part")
@@ -105,18 +113,8 @@ class Extremes:
         other = [key for key in question if asked.get(key) != question[key]]
         if other:
             raise LensError(f"{file.name!r} was kept for other {' and '.join(other)}; name another file, or delete it.")
-        self.count, self.read = (int(n) for n in data["count"])
-        self._random.bit_generator.state = json.loads(str(data["random"]))
-        self.sample, self.sampled = torch.from_numpy(data["sample"]), torch.from_numpy(data["sampled"])
+        count, self.read = (int(n) for n in data["count"])
+        self.reservoir.load(data["sample"], data["sampled"], count)
+        self.reservoir.random.bit_generator.state = json.loads(str(data["random"]))
         self.top.load("top", data)
         self.bottom.load("bottom", data)
-
-    def _sample(self, values: torch.Tensor, indices: torch.Tensor) -> None:
-        """Keeps every value while there is room; then each with the same chance (Vitter, 1985, algorithm R)."""
-        room = self.most - len(self.sample)
-        self.sample = torch.cat([self.sample, values[:room]]) if room else self.sample
-        self.sampled = torch.cat([self.sampled, indices[:room]]) if room else self.sampled
-        for i in range(room, len(values)):
-            place = int(self._random.integers(self.count + i + 1))
-            if place < self.most:
-                self.sample[place], self.sampled[place] = values[i], indices[i]
