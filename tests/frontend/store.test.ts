@@ -231,11 +231,13 @@ test("a locked place makes the selection a neuron, which Python is told of", asy
   assert.deepEqual(model.traits._selection, store.selection);
   await settle();
   assert.equal(model.wants("field").length, 1);
-  model.answers(model.wants("field")[0], { layer: "conv", size: [5, 5], stride: [2, 2], offset: [-2, -2] });
+  model.answers(model.wants("field")[0], { size: [5, 5], stride: [2, 2], offset: [-2, -2] });
   // Pixel 16 of 32: (16 + 2 - 2.5) / 2 = 7.75; pixel 12 of 48: (12 + 2 - 2.5) / 2 = 5.75.
   assert.deepEqual(store.selection, { layer: "conv", channel: 3, row: 8, column: 6 });
   model.sets("_selection", { layer: "conv", channel: 3, row: 2, column: 20 });
   assert.deepEqual(store.sight.neuron(), { row: 2, column: 20 });
+  // Row 2: (-2 + 2 * 2 + 5 / 2) of 32 pixels; column 20: (-2 + 20 * 2 + 5 / 2) of 48.
+  assert.deepEqual(store.look.place, { y: 4.5 / 32, x: 40.5 / 48 });
   store.look.unlock();
   assert.equal(store.selection.row, null);
 });

@@ -115,15 +115,14 @@ export class Look implements Looks {
 
   /** The neuron of a layer that the place was chosen by, if it was one of that layer. */
   pinnedOf(layer: string): Neuron | null {
-    if (this.pinned?.layer !== layer) return null;
+    if (!this.pinned || this.pinned.layer !== layer) return null;
     const { row, column } = this.pinned;
     return { row, column };
   }
 
-  /** What a layer's neurons see has become known. */
-  measured(layer: string): void {
-    const neuron = this.pinnedOf(layer);
-    if (neuron) this.see({ place: this.middle(layer, neuron) });
+  /** What the neurons of a layer see has become known. */
+  measured(): void {
+    if (this.pinned) this.see({ place: this.middle(this.pinned.layer, this.pinned) });
   }
 
   /** Which tab or view is shown. */

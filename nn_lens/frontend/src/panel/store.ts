@@ -270,7 +270,7 @@ export class Store {
     answers?.shrink(what, KEPT_BYTES, key);
     if (!answers && open.weights === this.moments.weights)
       window.setTimeout(() => this.changed(), this.conversation.wasUseless(open.what));
-    if (what === "field" && this.sight.leads) this.look.measured(message.layer as string);
+    if (what === "field" && this.sight.leads) this.look.measured();
     if (KINDS[what].paced && message.finished === false)
       requestAnimationFrame(() => this.conversation.send({ type: "ack" }));
     this.changed();

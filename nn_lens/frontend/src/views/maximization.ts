@@ -84,7 +84,7 @@ export class MaximizationView extends View {
 
   private lay(count: number): void {
     while (this.tiles.length < count) {
-      const canvas = el("canvas", { role: "img" });
+      const canvas = el("canvas", { role: "img", "aria-label": "not here yet" });
       const caption = el("span", { class: "caption" });
       const index = this.tiles.length;
       const choose = () => this.store.sight.select(this.store.selection.layer, this.channels()[index]);
