@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from drawn import pixel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from torch import nn
 
 import nn_lens as nl
+from nn_lens.engine.pictures.images import colour_table
 
 CASES = {
     "plain": {"kernel_size": 3},
@@ -54,6 +56,18 @@ def test_a_layer_behind_a_convolution_is_read_back_to_it(demo):
     assert [layer for layer, _ in found.then] == ["norm1", "relu1"]
     assert "after relu1" in found.alt_text
     assert len(found.figure().axes) == 9
+
+
+def test_its_figure_has_the_panels_colours(demo):
+    """A cell's pixel is the diverging table's colour of 128 + 127 times its share of the largest magnitude."""
+    found = nl.arithmetic(demo, demo.samples["cat"], "relu1:3@10,12")
+    axes = found.figure().axes[1]  # the strongest input's kernel
+    kernel = found.kernel[found.strongest[0]]
+    table = colour_table("diverging").astype(int)
+    for row, column in np.ndindex(*kernel.shape):
+        level = round(128 + 127 * float(kernel[row, column]) / float(np.abs(kernel).max()))
+        near = table[max(0, level - 1) : level + 2]
+        assert (abs(near - pixel(axes, row, column)).max(1) <= 1).any()
 
 
 def test_what_has_no_multiplication_says_so(demo):

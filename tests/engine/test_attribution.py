@@ -17,16 +17,10 @@ from torch import nn
 
 import nn_lens as nl
 from nn_lens.engine.evidence.attribution.attribute import attribute, attribute_all, occlusion_steps
+from nn_lens.engine.evidence.attribution.methods import METHODS as TABLE
+from nn_lens.engine.evidence.attribution.methods import saliency
 
-METHODS = (
-    "saliency",
-    "integrated_gradients",
-    "smooth_grad",
-    "grad_cam",
-    "guided_backprop",
-    "deconvolution",
-    "occlusion",
-)
+METHODS = tuple(TABLE)
 
 
 def picture(net: nl.Network, seed: int = 0) -> np.ndarray:
@@ -662,7 +656,26 @@ def test_figures_and_texts(demo):
     assert repr(found) == f"<{found.alt_text}>"
     assert found._repr_png_().startswith(b"\x89PNG")
     everything = attribute_all(demo, demo.samples["coffee"], 0)
-    assert len(everything.figure().axes) == 8
+    assert len(everything.figure().axes) == 1 + len(METHODS)
+
+
+def test_the_contract_names_the_methods():
+    assert {
+        "saliency", "integrated_gradients", "smooth_grad", "grad_cam", "guided_backprop", "deconvolution", "occlusion",
+    } <= set(METHODS)  # fmt: skip
+
+
+def test_a_method_that_is_added_is_drawn_too(demo, monkeypatch):
+    monkeypatch.setitem(TABLE, "eighth", lambda q, *, twice=False: saliency(q))
+    everything = attribute_all(demo, demo.samples["coffee"], 0)
+    assert tuple(everything.attributions) == (*METHODS, "eighth")
+    figure = everything.figure()
+    assert [axes.get_title().split("\n")[0] for axes in figure.axes[1:]][-1] == "eighth"
+    assert len(figure.axes) == 1 + len(TABLE)
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    with pytest.raises(nl.LensError, match="eighth has no option 'thrice'; its options are twice"):
+        attribute(demo, demo.samples["coffee"], 0, "eighth", thrice=1)
 
 
 def test_a_real_network_looks_at_the_dogs_head(material):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from drawn import pixel
 from models import small
 from torch import nn
 
 import nn_lens as nl
+from nn_lens.engine.pictures.images import colour_table
 
 
 def of_maps(maps: np.ndarray) -> nl.Network:
@@ -103,6 +105,13 @@ def test_what_has_no_blocks_says_so():
 
 def test_its_figure():
     found = nl.building_blocks(small(), torch.rand(3, 20, 28), "1", groups=3)
-    assert len(found.figure().axes) == 4
+    axes = found.figure().axes
+    assert len(axes) == 4
+    table = colour_table("sequential").astype(int)
+    for shown, values in zip(axes[1:], found.groups, strict=True):
+        for row, column in ((0, 0), np.unravel_index(values.argmax(), values.shape), (3, 5)):
+            level = round(255 * float(values[row, column]) / float(values.max()))
+            near = table[max(0, level - 1) : level + 2]
+            assert (abs(near - pixel(shown, row, column)).max(1) <= 1).any()
     assert "groups explain" in found.alt_text
     assert found._repr_png_()[1:4] == b"PNG"

@@ -21,6 +21,7 @@ from nn_lens.engine.network import capture
 from nn_lens.engine.network.layouts import Layout
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.datasets import Batch, Source, source_of
+from nn_lens.engine.pictures.images import ORANGE
 from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError
 from nn_lens.units import Unit
@@ -114,12 +115,12 @@ class Ablation(Result):
         figure = Figure(figsize=(6, 1.3 + 0.36 * len(shown)), layout="constrained")
         axes = figure.add_subplot()
         if self.control is None:
-            axes.barh(y, mean[shown], 0.7, color="#d66a10", label=self._said())
+            axes.barh(y, mean[shown], 0.7, color=ORANGE, label=self._said())
         else:
             draws = self.control.mean_deltas[:, shown]
             middle = draws.mean(0)
             span = np.stack([middle - draws.min(0), draws.max(0) - middle]).clip(0)
-            axes.barh(y + 0.2, mean[shown], 0.38, color="#d66a10", label=self._said())
+            axes.barh(y + 0.2, mean[shown], 0.38, color=ORANGE, label=self._said())
             axes.barh(
                 y - 0.2, middle, 0.38, xerr=span, color="0.65", ecolor="0.35", capsize=2,
                 label=f"random other units, {len(draws)} draws",

@@ -6,11 +6,17 @@ import io
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+if TYPE_CHECKING:
+    from matplotlib.colors import ListedColormap
+
 SEQUENTIAL, DIVERGING = "sequential", "diverging"
+ORANGE, BLUE = "#d66a10", "#2f6fb0"
+"""What bars above and below zero are drawn in: two of the diverging table's colours."""
 
 
 @cache
@@ -25,13 +31,23 @@ def colour_table(name: str) -> np.ndarray:
     if name == SEQUENTIAL:
         map_ = colormaps["cividis"]
     elif name == DIVERGING:
-        blue_orange = ["#0b2f5c", "#2f6fb0", "#9cc3e6", "#f7f7f7", "#f5b87a", "#d66a10", "#7a2f00"]
+        blue_orange = ["#0b2f5c", BLUE, "#9cc3e6", "#f7f7f7", "#f5b87a", ORANGE, "#7a2f00"]
         map_ = LinearSegmentedColormap.from_list("blue_orange", blue_orange, N=255)
         colours = map_(np.concatenate([[0], np.arange(255)]).astype(int))
         return np.asarray(np.round(colours[:, :3] * 255), np.uint8)
     else:
         raise KeyError(name)
     return np.asarray(np.round(map_(np.arange(256))[:, :3] * 255), np.uint8)
+
+
+def colour_map(name: str) -> ListedColormap:
+    """A colour table as a matplotlib colormap, so that figures have the panel's colours.
+
+    With vmin=-peak and vmax=peak the white of "diverging" stands for zero.
+    """
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colour_table(name) / 255, name)
 
 
 def signed_levels(a: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:

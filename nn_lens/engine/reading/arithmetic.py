@@ -15,6 +15,7 @@ from torch import nn
 
 from nn_lens.engine.network import capture
 from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.pictures.images import DIVERGING, colour_map
 from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError
 from nn_lens.units import Unit
@@ -68,7 +69,7 @@ class Arithmetic(Result):
         )
 
     def figure(self) -> Figure:
-        """The strongest inputs: window, kernel and products side by side."""
+        """The strongest inputs: window, kernel and products side by side, each on its own scale (blue negative, orange positive)."""
         from matplotlib.figure import Figure
 
         rows = self.strongest[:_SHOWN]
@@ -80,7 +81,7 @@ class Arithmetic(Result):
             for c, (values, title) in enumerate(parts):
                 axes = figure.add_subplot(len(rows), 3, 3 * r + c + 1)
                 most = float(np.abs(values).max()) or 1
-                axes.imshow(values, cmap="PuOr_r", vmin=-most, vmax=most)
+                axes.imshow(values, cmap=colour_map(DIVERGING), vmin=-most, vmax=most)
                 axes.set_title(title, fontsize=7)
                 axes.set_axis_off()
         figure.suptitle(f"{self.unit} = {self.value:.4g}", fontsize=8)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.pictures.images import SEQUENTIAL, colour_map
 from nn_lens.engine.pictures.results import Result
 from nn_lens.engine.reading.activations import activations
 from nn_lens.errors import LensError
@@ -69,7 +70,7 @@ class BuildingBlocks(Result):
         figure = Figure(figsize=(2.4 * columns, 2.6 * rows))
         for i, (values, name) in enumerate(zip(maps, names, strict=True)):
             axes = figure.add_subplot(rows, columns, i + 1)
-            axes.imshow(values, cmap="viridis", vmin=0)
+            axes.imshow(values, cmap=colour_map(SEQUENTIAL), vmin=0)
             axes.set_title(name, fontsize=7)
             axes.set_axis_off()
             if i == 0 and max(values.shape) <= 16:

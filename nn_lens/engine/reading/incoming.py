@@ -15,6 +15,7 @@ import torch
 
 from nn_lens.engine.network.functions import WITHIN_CHANNELS
 from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.pictures.images import BLUE, ORANGE
 from nn_lens.engine.pictures.results import Result
 from nn_lens.engine.reading.filters import filter_shape
 from nn_lens.engine.reading.flow import Flow, Key, Step, flow_to
@@ -69,7 +70,7 @@ class Incoming(Result):
         figure = Figure(figsize=(5, 1.2 + 0.3 * len(self)), layout="constrained")
         axes = figure.add_subplot()
         y = np.arange(len(self))[::-1]
-        axes.barh(y, self.weights, 0.7, color=["#d66a10" if w > 0 else "#2f6fb0" for w in self.weights])
+        axes.barh(y, self.weights, 0.7, color=[ORANGE if w > 0 else BLUE for w in self.weights])
         axes.axvline(0, color="0.3", linewidth=0.8)
         names = [
             str(u) + (f" (most at {p[0]},{p[1]})" if p else "") for u, p in zip(self.units, self.places, strict=True)

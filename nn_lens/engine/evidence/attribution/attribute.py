@@ -6,6 +6,7 @@ map of a network whose weights are shuffled. Reference: Adebayo et al., 2018, "S
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_COLUMNS = 4  # of the figure of all methods
 _SHOWN = 99.5  # percent of a map's magnitudes that the colours tell apart; a few pixels often tower above all others
 
 
@@ -124,10 +126,12 @@ class Attributions(Result):
         from matplotlib.figure import Figure
 
         first = next(iter(self.attributions.values()))
-        figure = Figure(figsize=(10, 2 * (2.4 * _aspect(first.map) + 0.5)))
-        _draw_picture(figure.add_subplot(2, 4, 1), first)
-        for i, method in enumerate(METHODS):
-            axes = figure.add_subplot(2, 4, 2 + i)
+        methods = [m for m in METHODS if m in self.attributions or m in self.reasons]
+        rows = math.ceil((1 + len(methods)) / _COLUMNS)
+        figure = Figure(figsize=(2.5 * _COLUMNS, rows * (2.4 * _aspect(first.map) + 0.5)))
+        _draw_picture(figure.add_subplot(rows, _COLUMNS, 1), first)
+        for i, method in enumerate(methods):
+            axes = figure.add_subplot(rows, _COLUMNS, 2 + i)
             if method in self.attributions:
                 _draw_map(axes, self.attributions[method].map, _titled(self.attributions[method]))
             else:
