@@ -36,3 +36,9 @@ def nearest(asked: str, there: Iterable[str], count: int = 3) -> list[str]:
     close = difflib.get_close_matches(asked, names, count, cutoff=0.4)
     inside = [name for name in names if asked and asked.lower() in name.lower()]
     return list(dict.fromkeys(close + inside))[:count]
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line of at most 300 characters, to be quoted in another."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:297] + "..."

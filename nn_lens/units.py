@@ -83,6 +83,22 @@ class Direction:
         if not self.vector or not any(self.vector):
             raise UnknownUnit(f"A direction over {layer!r} needs one number per channel, not all of them 0.")
 
+    @classmethod
+    def of(cls, unit: Unit, channels: int) -> Direction:
+        """The direction of a unit's own channel, of so many: 1 there and 0 elsewhere."""
+        return cls(unit.layer, [float(channel == unit.channel) for channel in range(channels)])
+
+    def require(self, channels: int) -> None:
+        """Nothing, for a direction of so many channels.
+
+        Raises:
+            UnknownUnit: it has another number.
+        """
+        if len(self.vector) != channels:
+            raise UnknownUnit(
+                f"Layer {self.layer!r} has {channels} channels, the direction {len(self.vector)} numbers."
+            )
+
     def __str__(self) -> str:
         return f"{self.layer}:direction of {len(self.vector)} channels"
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nn_lens.engine.maximizing.maximize import Maximized, Run
-from nn_lens.engine.network.network import Network
+from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import images
 from nn_lens.engine.reading import activations as activations_of
@@ -145,7 +145,7 @@ def arithmetic(session: Session, picture: Any, unit: Unit) -> Iterator[arithmeti
 
 def field(session: Session, layer: str) -> Iterator[ReceptiveField]:
     """The receptive field of a layer's neurons."""
-    yield session.network()[layer].receptive_field
+    yield receptive_field(session.network(), layer)
 
 
 def maximized(session: Session, unit: Unit, seed: int = 0) -> Iterator[Maximized | None]:

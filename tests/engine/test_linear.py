@@ -8,6 +8,7 @@ from torch import nn
 
 import nn_lens as nl
 from nn_lens.engine.maximizing.plan import wanted
+from nn_lens.networks.photos20 import STD
 
 
 @pytest.mark.parametrize("layer", ["conv1", "relu1"])
@@ -20,7 +21,7 @@ def test_first_layer_units_are_exact(demo, layer):
     assert box.exact.all()
     weights = ball.weights[0]
     # The network normalizes its pictures: each channel's weights are the filter's over its deviation.
-    own = nl.filters(demo, "conv1").weights[7] / np.array(demo._mean_std[1]).reshape(3, 1, 1)
+    own = nl.filters(demo, "conv1").weights[7] / np.array(STD).reshape(3, 1, 1)
     rows, columns = np.nonzero(abs(weights).sum(0))
     window = weights[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     np.testing.assert_allclose(window / np.linalg.norm(window), own / np.linalg.norm(own), atol=1e-3)

@@ -274,3 +274,84 @@ def test_a_network_that_nobody_holds_goes_at_once():
     finally:
         gc.enable()
     assert small()["0"].receptive_field == field, "a layer holds its network"
+
+
+def test_a_copy_measures_on_its_own_model(monkeypatch):
+    net = small()
+    known = net["0"].receptive_field
+    copy = net.frozen_copy()
+    assert copy["0"].receptive_field is known, "what is known is not measured again"
+    calls = []
+    net.model.register_forward_pre_hook(lambda *_: calls.append("original"))
+    copy.model.register_forward_pre_hook(lambda *_: calls.append("copy"))
+    assert copy["3"].receptive_field == small()["3"].receptive_field
+    assert set(calls) == {"copy"}
+
+
+def test_a_field_is_measured_once():
+    net = small()
+    field = nl.receptive_field(net, "3")
+    calls = []
+    net.model.register_forward_pre_hook(lambda *_: calls.append(1))
+    assert nl.receptive_field(net, "3") is field
+    assert net["3"].receptive_field is field
+    assert not calls
+
+
+def test_units_and_directions_are_read_alike():
+    net = small()
+    three = nl.Direction("3", [1.0] * 8)
+    assert net.units("3:1") == (nl.Unit("3", 1),)
+    assert net.units(["3:1", nl.Unit("0", 5), "3:1"]) == (nl.Unit("3", 1), nl.Unit("0", 5), nl.Unit("3", 1))
+    assert net.units_and_directions([three, "3:7@0,1"]) == (three, nl.Unit("3", 7, 0, 1))
+    assert net.units_and_directions("0", layers=True) == tuple(nl.Unit("0", c) for c in range(6))
+    for read in (net.units, net.units_and_directions):
+        with pytest.raises(nl.LensError, match="list of units is empty"):
+            read([])
+        with pytest.raises(nl.LensError, match="channels 0 to 5"):
+            read(["3:1", "0:6"])
+        with pytest.raises(nl.LensError, match="None is no unit"):
+            read(None)
+    with pytest.raises(nl.LensError, match="8 channels, the direction 2 numbers"):
+        net.units_and_directions(nl.Direction("3", [1, 2]))
+    with pytest.raises(nl.LensError, match="no layer '9'"):
+        net.units_and_directions("9", layers=True)
+
+
+def test_a_unit_as_a_direction():
+    assert nl.Direction.of(nl.Unit("3", 2), 4) == nl.Direction("3", [0, 0, 1, 0])
+    with pytest.raises(nl.LensError, match="not all of them 0"):
+        nl.Direction.of(nl.Unit("3", 4), 4)
+
+
+def test_classes_by_index_and_label():
+    net = nl.Network(small().model, (3, 20, 28), False, ["cat", "dog", "eel", "elk"])
+    assert [net.class_index(c) for c in (2, np.int64(1), torch.tensor(3), "elk")] == [2, 1, 3, 3]
+    for wrong, says in (
+        ("cats", "There is no class 'cats'; did you mean cat"),
+        (4, "classes 0 to 3, not 4"),
+        (-1, "classes 0 to 3, not -1"),
+        (1.5, "an index or a label, got 1.5"),
+    ):
+        with pytest.raises(nl.LensError, match=says):
+            net.class_index(wrong)
+    with pytest.raises(nl.LensError, match=r"'cat'; pass its index, or one of `network\.labels`"):
+        small().class_index("cat")
+    with pytest.raises(nl.LensError, match="not with one score per class"):
+        nl.Network(nn.Sequential(nn.Conv2d(3, 2, 3)), (3, 8, 8), False).class_index(0)
+
+
+def test_batches_keep_the_largest_layer_modest():
+    assert nl.Network(nn.Sequential(nn.Linear(7, 3)), (7,)).batch_size() == 256
+    assert small().batch_size() == 32
+    # 64 maps of 512x512 are 2^24 numbers: one picture at a time; of half the channels, two.
+    for channels, pictures in ((64, 1), (32, 2), (128, 1)):
+        assert nl.Network(nn.Sequential(nn.Conv2d(1, channels, 1)), (1, 512, 512), False).batch_size() == pictures
+
+
+def test_a_layer_that_cannot_be_shown_says_so():
+    net = nl.Network(nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(0), nn.Unflatten(0, (2, -1))), (3, 8, 8), False)
+    assert net["1"].receptive_field is None
+    net["0"].require_shown()
+    with pytest.raises(nl.LensError, match=r"Layer '1' \(Flatten\) cannot be shown"):
+        net["1"].require_shown()

@@ -18,7 +18,7 @@ from nn_lens.engine.evidence.examples import DatasetExamples, dataset_examples
 from nn_lens.engine.maximizing.maximize import Maximized, maximize
 from nn_lens.engine.maximizing.restarts import Restarts, restarts
 from nn_lens.engine.maximizing.transforms import Transform, blurred
-from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.network.network import Network, as_network, receptive_field
 from nn_lens.engine.network.randomized import randomized as randomized_copy
 from nn_lens.engine.pictures.images import rgb
 from nn_lens.engine.pictures.results import Result, tile_figure
@@ -132,7 +132,7 @@ def natural_path(
     others = found.spectrum(unit, _NATURAL + 2)[1:-1]
     if len(natural) < 2 or len(others) < 2:
         raise LensError(f"Fewer than 2 pictures move {unit} above 0: there is no natural path to compare with.")
-    field = net[unit.layer].receptive_field
+    field = receptive_field(net, unit.layer)
     cuts = [field.cut(found.picture(x), (x.row, x.column), image.shape) for x in (*natural, *others)]
     layers = _up_to(net, unit.layer)
     with net.evaluation(), torch.no_grad():

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 
 from nn_lens.engine.maximizing.transforms import blurred
+from nn_lens.engine.network.labels import class_index
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.picture import read_picture
-from nn_lens.errors import LensError, nearest
+from nn_lens.errors import LensError
 from nn_lens.units import Direction, Unit, as_unit
 
 _SIMILARITIES = ("dot", "cosine", "dot_cosine")
@@ -45,6 +46,10 @@ class Answers:
         """(N,) activation of a neuron; of a channel, in the middle of the canvas."""
         row, column = unit.place or self.place(unit.layer)
         return self.maps[unit.layer][:, unit.channel, row, column]
+
+    def class_index(self, target: int | str) -> int:
+        """The index of a class, given as such or by its label."""
+        return class_index(target, self.labels, self.maps[""].shape[1])
 
 
 Value = Callable[[Answers], torch.Tensor]
@@ -180,12 +185,14 @@ def direction(
 
 def logit(index: int | str) -> Objective:
     """The raw output of a class, given by its index or label."""
-    return Objective(f"logit({index})", ("",), lambda a: a.maps[""][:, _class(index, a), 0, 0])
+    return Objective(f"logit({index})", ("",), lambda a: a.maps[""][:, a.class_index(index), 0, 0])
 
 
 def probability(index: int | str) -> Objective:
     """The softmax probability of a class, given by its index or label."""
-    return Objective(f"probability({index})", ("",), lambda a: a.maps[""][:, :, 0, 0].softmax(1)[:, _class(index, a)])
+    return Objective(
+        f"probability({index})", ("",), lambda a: a.maps[""][:, :, 0, 0].softmax(1)[:, a.class_index(index)]
+    )
 
 
 # ---- several pictures at once ----
@@ -316,7 +323,8 @@ def at_centre(goals: Sequence[Unit | Direction]) -> Objective:
         rows, columns = torch.tensor(places).T
         if all(isinstance(g, Unit) for g in goals):
             return maps[n, channels, rows, columns]
-        weights = torch.stack([_weights(g, maps) for g in goals])
+        directions = [Direction.of(g, maps.shape[1]) if isinstance(g, Unit) else g for g in goals]
+        weights = torch.stack([unit_vector(d, maps) for d in directions])
         return (maps[n, :, rows, columns] * weights).sum(1)
 
     return Objective(f"{len(goals)} units of {name}", (name,), value, tuple(goals), len(goals), True)
@@ -332,37 +340,16 @@ def gram_similarity(maps: torch.Tensor) -> torch.Tensor:
 
 def unit_vector(direction: Direction, maps: torch.Tensor) -> torch.Tensor:
     """(C,) the direction at length 1, on the device of `maps`."""
+    direction.require(maps.shape[1])
     v = torch.tensor(direction.vector, dtype=maps.dtype, device=maps.device)
-    if len(v) != maps.shape[1]:
-        raise LensError(f"Layer {direction.layer!r} has {maps.shape[1]} channels, the direction {len(v)} numbers.")
     unit: torch.Tensor = v / v.norm()
     return unit
-
-
-def _weights(goal: Unit | Direction, maps: torch.Tensor) -> torch.Tensor:
-    if isinstance(goal, Direction):
-        return unit_vector(goal, maps)
-    return F.one_hot(torch.tensor(goal.channel), maps.shape[1]).to(maps)
 
 
 def _several(n: int) -> int:
     if not isinstance(n, int) or n < 2:
         raise LensError(f"n is a whole number of pictures, 2 or more, got {n!r}.")
     return n
-
-
-def _class(index: int | str, a: Answers) -> int:
-    classes = a.maps[""].shape[1]
-    if isinstance(index, str):
-        labels = list(a.labels or ())
-        if index not in labels:
-            near = nearest(index, labels)
-            hint = f"did you mean {', '.join(near)}?" if near else "`network.labels` lists them; an index will do too."
-            raise LensError(f"The network has no class {index!r}; {hint}")
-        return labels.index(index)
-    if not 0 <= index < classes:
-        raise LensError(f"The network has classes 0 to {classes - 1}, not {index}.")
-    return index
 
 
 def _target(net: Network, picture: Any, layer: str) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from nn_lens.engine.maximizing import objectives
 from nn_lens.engine.maximizing.objectives import Objective
-from nn_lens.engine.network.network import Network
+from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.errors import LensError
 from nn_lens.units import Direction, Unit
 
@@ -78,14 +78,14 @@ def wanted(net: Network, goal: Goal, size: int | tuple[int, int] | None) -> Want
         layers = () if any(getattr(g, "place", None) for g in goals) else (goals[0].layer,)
     shape = _canvas(net, layers, size)
     field = _field(net, layers, shape)
-    whole = not layers or any(net[name].receptive_field.whole for name in layers)
+    whole = not layers or any(receptive_field(net, name).whole for name in layers)
     read = dict.fromkeys(goals[0].layers if isinstance(goal, Objective) else (goals[0].layer,))
     return Wanted(goals, names, shape, central_neurons(net, [name for name in read if name], shape), field, whole)
 
 
 def _check(net: Network, goal: Objective) -> None:
     for unit in goal.units:
-        net.unit(unit) if isinstance(unit, Unit) else checked_direction(net, unit)
+        net.unit(unit) if isinstance(unit, Unit) else net.direction(unit)
     for name in goal.layers:
         if name:
             net[net.layer_and_token(name)[0]].layout  # noqa: B018  raises for a layer that cannot be shown
@@ -103,7 +103,7 @@ def _units(net: Network, goal: Any) -> list[Unit | Direction]:
     for entry in several:
         if isinstance(entry, Objective):
             raise LensError("A list holds units and directions of one layer; maximize objectives one by one.")
-        found.append(checked_direction(net, entry) if isinstance(entry, Direction) else net.unit(entry))
+        found.append(net.direction(entry) if isinstance(entry, Direction) else net.unit(entry))
     layers = sorted({g.layer for g in found})
     if len(layers) > 1:
         raise LensError(
@@ -111,16 +111,6 @@ def _units(net: Network, goal: Any) -> list[Unit | Direction]:
             "Call maximize once per layer."
         )
     return found
-
-
-def checked_direction(net: Network, direction: Direction) -> Direction:
-    """`direction`, if it has a number for each channel of its layer."""
-    channels = net[direction.layer].layout.channels
-    if len(direction.vector) != channels:
-        raise LensError(
-            f"Layer {direction.layer!r} has {channels} channels, the direction {len(direction.vector)} numbers."
-        )
-    return direction
 
 
 def _canvas(net: Network, layers: Sequence[str], size: Any) -> tuple[int, ...]:
@@ -140,7 +130,7 @@ def _canvas(net: Network, layers: Sequence[str], size: Any) -> tuple[int, ...]:
 
 def _field(net: Network, layers: Sequence[str], shape: tuple[int, ...]) -> tuple[int, ...]:
     """The sides of the largest receptive field of `layers`, at most the canvas; the canvas where there is none."""
-    fields = [net[name].receptive_field for name in layers] if len(shape) == 3 else []
+    fields = [receptive_field(net, name) for name in layers] if len(shape) == 3 else []
     if not fields or any(field.whole for field in fields):
         return shape[1:]
     return tuple(min(n, max(f.size[axis] for f in fields)) for axis, n in enumerate(shape[1:]))
@@ -159,7 +149,7 @@ def central_neurons(net: Network, names: Sequence[str], shape: tuple[int, ...]) 
 
 
 def _middle(net: Network, name: str, maps: torch.Tensor, shape: tuple[int, ...], axis: int) -> int:
-    field, n = net[name].receptive_field, maps.shape[2 + axis]
+    field, n = receptive_field(net, name), maps.shape[2 + axis]
     if field.whole:
         return int(n // 2)
     boxes = field.offset[axis] + field.stride[axis] * np.arange(n) + field.size[axis] / 2

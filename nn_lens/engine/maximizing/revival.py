@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from nn_lens.engine.maximizing.plan import Wanted
-from nn_lens.engine.network.network import Network
+from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.units import Unit
 
@@ -52,7 +52,7 @@ class Revival:
         assert self.views is not None
         own = maps[:, unit.channel]
         values, where = own.flatten().topk(min(_PLACES, own.numel()))
-        field, canvases = self.net[layer].receptive_field, []
+        field, canvases = receptive_field(self.net, layer), []
         for value, index in zip(values.tolist(), where.tolist(), strict=True):
             if value > 0:
                 view, place = divmod(index, own[0].numel())

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,52 +20,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from nn_lens.engine.network import capture, memory_format
-from nn_lens.engine.network.layouts import Layout, layout_of
+from nn_lens.engine.network import capture, memory_format, probing
+from nn_lens.engine.network.arrays import as_numpy
+from nn_lens.engine.network.labels import class_index, labels_of
+from nn_lens.engine.network.layer import Layer, layer_of
+from nn_lens.engine.network.layouts import Layout
+from nn_lens.engine.network.normalization import normalization_of
+from nn_lens.engine.network.receptive_field import Fields, ReceptiveField
+from nn_lens.engine.network.runner import Runner
 from nn_lens.engine.pictures.picture import read_picture
 from nn_lens.errors import LensError, NetworkError, UnknownLayer, UnknownUnit, nearest
-from nn_lens.units import Unit, as_unit
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""(mean, std) per channel that ImageNet networks expect their [0,1] pictures to be normalized with."""
+from nn_lens.units import Direction, Unit, as_unit
 
 _TOKEN = re.compile(r"^(.*)\[(\d+)\]$")
-_SIDES = (224, 299, 64, 32, 28)
-_BATCH = 2  # the probing batch: more than 1, so that a layer that folds the batch away shows itself
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A named module's output.
-
-    `output_shape` is without the batch; `channels` counts its units; `parameters` its numbers.
-    `reason` says why the layer cannot be shown, None if it can.
-    """
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    channels: int
-    parameters: int
-    reason: str | None = None
-    _layout: Layout | None = field(default=None, repr=False, compare=False)
-    _probe: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def receptive_field(self) -> Any:
-        """The layer's `ReceptiveField`, found when first asked for; None for a layer that cannot be shown."""
-        return None if self.reason or self._probe is None else self._probe(self.name)
-
-    @property
-    def layout(self) -> Layout:
-        """Where rows, columns and channels of the output are.
-
-        Raises:
-            UnknownLayer: a layer that cannot be shown.
-        """
-        if self._layout is None:
-            raise UnknownLayer(f"Layer {self.name!r} ({self.kind}) cannot be shown: {self.reason}.")
-        return self._layout
+_NUMBERS = 1 << 24  # that the largest layer may answer with in a pass over pictures: 64 MiB in float32
+_PICTURES = 32  # in a pass; of small ones, more would leave the processor's cache
+_VECTORS = 256
 
 
 class Network:
@@ -92,29 +62,42 @@ class Network:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise NetworkError(f"A Network is made of a torch.nn.Module, got a {type(model).__name__}.")
-        self.model = model
-        self._lock = threading.RLock()
-        self._fields: dict[str, Any] = {}
-        self._is_copy = False
-        first = next(model.parameters(), None)
-        self._device = torch.device("cpu") if first is None else first.device
-        self._dtype = torch.float32 if first is None or not first.is_floating_point() else first.dtype
-        self.input_shape, seen, answer = self._probe_shape(input_shape)
-        with self.evaluation(), torch.no_grad():
-            self._takes_channels_last = memory_format.same_answer(model, self._probe(self.input_shape), answer)
-        self._mean_std, self._said = _normalization(model, self.input_shape, normalize)
-        self.output_shape = _first_tensor_shape(answer)
-        self._layers = {s.name: self._layer(s) for s in seen if s.output_shape is not None}
-        self.labels = _labels(model, labels, self.output_shape)
+        self._runner = Runner(model)
+        probed = probing.probed(self._runner, input_shape)
+        self.input_shape, self.output_shape = probed.input_shape, probed.output_shape
+        self._takes_channels_last = probed.takes_channels_last
+        self._mean_std, self._said = normalization_of(model, self.input_shape, normalize)
+        self._fields = Fields(self._runner, self.input_shape)
+        self._layers = {
+            seen.name: layer_of(seen, probing.BATCH, self.input_shape, self._fields)
+            for seen in probed.seen
+            if seen.output_shape is not None
+        }
+        self.labels = labels_of(model, labels, self.output_shape)
         self.samples: dict[str, Any] = {}
         self.dataset: Any = None  # what dataset examples are taken from where nobody says
 
     # ---- what it is made of ----
 
     @property
+    def model(self) -> nn.Module:
+        """The user's own module."""
+        return self._runner.model
+
+    @property
+    def name(self) -> str:
+        """The class of the model."""
+        return self._runner.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        return self._runner.device
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers in the order of their first call in the forward pass."""
-        return tuple(self[name] for name in self._layers)
+        return tuple(self._layers.values())
 
     def __getitem__(self, name: str) -> Layer:
         """The layer of that name.
@@ -123,8 +106,7 @@ class Network:
             UnknownLayer: there is none; names the nearest.
         """
         try:
-            # It holds the network, and not the other way round: a network that nobody holds goes at once, with its weights.
-            return replace(self._layers[name], _probe=self._field)
+            return self._layers[name]
         except (KeyError, TypeError):
             pass
         names = list(self._layers)
@@ -159,6 +141,40 @@ class Network:
             )
         return unit
 
+    def direction(self, direction: Direction) -> Direction:
+        """`direction`, if it has a number for each channel of its layer.
+
+        Raises:
+            UnknownLayer: no such layer. LensError: another length.
+        """
+        direction.require(self[direction.layer].layout.channels)
+        return direction
+
+    def units(self, asked: Any) -> tuple[Unit, ...]:
+        """A unit or its text, or several, as Units that this network has; in order, repeated ones too.
+
+        Raises:
+            UnknownLayer, UnknownUnit: it does not have one of them. LensError: there are none.
+        """
+        return tuple(self.unit(entry) for entry in _several(asked))
+
+    def units_and_directions(self, asked: Any, layers: bool = False) -> tuple[Unit | Direction, ...]:
+        """As `units`, directions among them. layers: whether a layer's name stands for all its channels.
+
+        Raises:
+            UnknownLayer, UnknownUnit: it does not have one of them. LensError: there are none, or a direction that
+            does not fit its layer.
+        """
+        read: list[Unit | Direction] = []
+        for entry in _several(asked):
+            if isinstance(entry, Direction):
+                read.append(self.direction(entry))
+            elif layers and isinstance(entry, str) and (entry in self._layers or ":" not in entry):
+                read += [Unit(entry, channel) for channel in range(self[entry].layout.channels)]
+            else:
+                read.append(self.unit(entry))
+        return tuple(read)
+
     # ---- what it reads and answers ----
 
     def picture(self, source: Any) -> torch.Tensor:
@@ -176,7 +192,7 @@ class Network:
             x = (x - mean.to(x.device)) / std.to(x.device)
         else:
             x = x.clone()  # a model may write on its input, which is the caller's
-        return x.to(self._device, self._dtype)
+        return x.to(self._runner.device, self._runner.dtype)
 
     def scores(self, picture: Any) -> np.ndarray:
         """(classes,) float32 raw outputs of the model for one picture.
@@ -187,8 +203,7 @@ class Network:
         x = self.picture(picture)[None]
         with self.evaluation(), torch.no_grad():
             answer = self.outputs(x, [""])[""]
-        scores: np.ndarray = answer[0, :, 0, 0].float().cpu().numpy().copy()
-        return scores
+        return as_numpy(answer[0, :, 0, 0])
 
     def predict(self, picture: Any, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable classes, [(label, probability)], by softmax over the raw outputs."""
@@ -199,6 +214,21 @@ class Network:
     def label(self, index: int) -> str:
         """What output `index` is called."""
         return self.labels[index] if self.labels else f"class {index}"
+
+    def class_index(self, target: Any) -> int:
+        """The index of the class that `target`, an index or a label, is.
+
+        Raises:
+            LensError: there is no such class. NetworkError: the model does not answer with one score per class.
+        """
+        return class_index(target, self.labels, self._answer_layout.channels)
+
+    def batch_size(self) -> int:
+        """How many inputs go well in one pass without gradients: as many as keep the largest layer modest."""
+        if len(self.input_shape) != 3:
+            return _VECTORS
+        largest = max((math.prod(layer.output_shape) for layer in self._layers.values()), default=1)
+        return max(1, min(_PICTURES, _NUMBERS // max(1, largest)))
 
     def fingerprint(self) -> str:
         """A text that changes with the weights, the architecture and the normalization."""
@@ -213,36 +243,13 @@ class Network:
 
     # ---- running it without a trace ----
 
-    @contextmanager
-    def evaluation(self) -> Iterator[nn.Module]:
+    def evaluation(self) -> AbstractContextManager[nn.Module]:
         """The model in eval mode with frozen weights, for this thread alone; all as before on the way out."""
-        with self._lock:
-            every = list(self.model.modules())
-            modules = [m for m in every if m.training]
-            weights = [p for m in every for p in m._parameters.values() if p is not None and p.requires_grad]
-            devices = [self._device] if self._device.type == "cuda" else []
-            # A copy works beside the user's training: to put back the generator that both draw from would rewind the other's.
-            with nullcontext() if self._is_copy else torch.random.fork_rng(devices):
-                try:
-                    for m in modules:
-                        m.training = False
-                    for p in weights:
-                        p.requires_grad_(False)
-                    yield self.model
-                finally:
-                    for m in modules:
-                        m.training = True
-                    for p in weights:
-                        p.requires_grad_(True)
+        return self._runner.evaluation()
 
     def run(self, call: Callable[[], Any]) -> Any:
         """What `call` answers; an exception of the model becomes a NetworkError that quotes it."""
-        try:
-            return call()
-        except LensError:
-            raise
-        except Exception as error:
-            raise NetworkError(f"{self.name} failed in forward: {type(error).__name__}: {_one_line(error)}") from error
+        return self._runner.run(call)
 
     def outputs(self, x: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
         """(N,C,h,w) maps of the named layers for (N,C,H,W) pictures in [0,1], with their graph.
@@ -280,13 +287,10 @@ class Network:
         Raises:
             NetworkError: the model cannot be copied.
         """
-        try:
-            model = copy.deepcopy(self.model)
-        except Exception as error:
-            raise NetworkError(f"{self.name} cannot be copied: {type(error).__name__}: {_one_line(error)}") from error
-        model.eval().requires_grad_(False)
         twin = copy.copy(self)
-        twin.model, twin._lock, twin._fields, twin._is_copy = model, threading.RLock(), dict(self._fields), True
+        twin._runner = self._runner.frozen_copy()
+        twin._fields = self._fields.of_copy(twin._runner)
+        twin._layers = {name: replace(layer, _fields=twin._fields) for name, layer in self._layers.items()}
         return twin
 
     # ---- private ----
@@ -302,67 +306,6 @@ class Network:
         """By layer, the weights of large kernels up to it; "" stands for the whole model."""
         counts = memory_format.kernel_weights(self.model.get_submodule(name) for name in self._layers)
         return dict(zip(self._layers, counts, strict=True)) | {"": counts[-1] if counts else 0}
-
-    @property
-    def name(self) -> str:
-        """The class of the model."""
-        return type(self.model).__name__
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model's weights are."""
-        return self._device
-
-    def _field(self, name: str) -> Any:
-        from nn_lens.engine.network.receptive_field import receptive_field
-
-        if name not in self._fields:
-            self._fields[name] = receptive_field(self, name)
-        return self._fields[name]
-
-    def _layer(self, seen: capture.Seen) -> Layer:
-        shape = seen.output_shape or ()
-        layout = layout_of(seen.module, shape, _BATCH, self.input_shape)
-        known = layout if isinstance(layout, Layout) else None
-        return Layer(
-            name=seen.name,
-            kind=type(seen.module).__name__,
-            output_shape=tuple(shape[1:]),
-            channels=known.channels if known else 0,
-            parameters=sum(p.numel() for p in seen.module.parameters()),
-            reason=None if isinstance(layout, Layout) else layout,
-            _layout=known,
-        )
-
-    def _probe(self, shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.full((_BATCH, *shape), 0.5, device=self._device, dtype=self._dtype)
-
-    def _probe_shape(self, given: Sequence[int] | None) -> tuple[tuple[int, ...], list[capture.Seen], Any]:
-        if given is not None and not isinstance(given, (tuple, list, torch.Size)):
-            raise NetworkError(f"input_shape is (channels, height, width), or (numbers,) for vectors; got {given!r}.")
-        shapes = [tuple(int(n) for n in given)] if given is not None else _candidate_shapes(self.model)
-        tried = []
-        for shape in shapes:
-            try:
-                with self.evaluation(), torch.no_grad():
-                    seen, answer = capture.trace(self.model, self._probe(shape))
-                return shape, seen, answer
-            except Exception as error:
-                tried.append(f"{shape}: {type(error).__name__}: {_one_line(error)}")
-                cause = error
-        if not tried:
-            raise NetworkError(
-                f"{self.name} has no convolution and no linear layer to tell what it reads; "
-                "pass nl.Network(model, input_shape=(channels, height, width))."
-            )
-        if given is not None:
-            raise NetworkError(
-                f"{self.name} failed in forward on an input of (channels, height, width) = {tried[0]}"
-            ) from cause
-        raise NetworkError(
-            f"{self.name} failed in forward on every input tried. "
-            "Pass nl.Network(model, input_shape=(channels, height, width)). Tried " + "; ".join(tried)
-        ) from cause
 
     def __repr__(self) -> str:
         units = sum(layer.channels for layer in self._layers.values())
@@ -383,58 +326,23 @@ def as_network(value: Any) -> Network:
     raise NetworkError(f"Expected a Network, got a {type(value).__name__}; {how}.")
 
 
-def _candidate_shapes(model: nn.Module) -> list[tuple[int, ...]]:
-    for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            return [(module.in_channels, side, side) for side in _SIDES]
-        if isinstance(module, nn.Linear):
-            return [(module.in_features,)]
-    return []
+def receptive_field(net: Network, layer: str) -> ReceptiveField:
+    """The theoretical receptive field of a layer's units; exact for convolutions, pooling and their branches.
+
+    Raises:
+        UnknownLayer: no such layer, or it cannot be shown.
+    """
+    found = as_network(net)[layer]
+    found.require_shown()
+    field = found.receptive_field
+    assert field is not None
+    return field
 
 
-def _normalization(model: nn.Module, shape: tuple[int, ...], given: Any) -> tuple[Any, str]:
-    """((1,C,1,1) mean, std) or None, and how to say it."""
-    if given is False or (given is None and len(shape) != 3):
-        return None, "no normalization"
-    said = "normalized as given"
-    if given is None:
-        transforms = getattr(getattr(model, "weights", None), "transforms", None)
-        own = transforms() if callable(transforms) else None
-        if own is not None and getattr(own, "mean", None) is not None:
-            given, said = (own.mean, own.std), "normalized as its weights say"
-        elif type(model).__module__.startswith("torchvision.models") and shape[0] == 3:
-            given, said = IMAGENET, "normalized as ImageNet"
-        else:
-            return None, "no normalization (pass normalize=nl.IMAGENET or (mean, std) if it was trained with one)"
-    try:
-        mean, std = (torch.as_tensor(v, dtype=torch.float32).flatten() for v in given)
-    except (TypeError, ValueError):
-        raise LensError(f"normalize is None, False, nl.IMAGENET or (mean, std), got {given!r}.") from None
-    if {len(mean), len(std)} - {1, shape[0]} or bool((std == 0).any()):
-        raise LensError(
-            f"normalize needs a mean and a std other than 0 for each of {shape[0]} channels, got {given!r}."
-        )
-    view = (1, -1, 1, 1) if len(shape) == 3 else (1, -1)
-    return (mean.view(view), std.view(view)), said
-
-
-def _labels(model: nn.Module, given: Sequence[str] | None, shape: tuple[int, ...] | None) -> tuple[str, ...] | None:
-    if given is None:
-        meta = getattr(getattr(model, "weights", None), "meta", None) or {}
-        given = meta.get("categories")
-    if given is None:
-        return None
-    labels = tuple(str(label) for label in given)
-    if shape is not None and len(shape) == 2 and len(labels) != shape[1]:
-        raise LensError(f"The model answers with {shape[1]} classes, got {len(labels)} labels.")
-    return labels
-
-
-def _first_tensor_shape(answer: Any) -> tuple[int, ...] | None:
-    tensor = capture.first_tensor(answer)
-    return None if tensor is None else tuple(tensor.shape)
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else text[:297] + "..."
+def _several(asked: Any) -> list[Any]:
+    """One or several of what can be addressed, as a list."""
+    one = isinstance(asked, (str, Unit, Direction)) or not isinstance(asked, Iterable)
+    several = [asked] if one else list(asked)
+    if not several:
+        raise LensError('The list of units is empty; pass a unit like "features.3:12", or a list of them.')
+    return several

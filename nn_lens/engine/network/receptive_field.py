@@ -12,7 +12,7 @@ Reference: Luo et al., 2016, "Understanding the effective receptive field" (defi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,12 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from nn_lens.engine.network import capture, functions
+from nn_lens.engine.network.layouts import Layout
+from nn_lens.engine.network.runner import Runner
 from nn_lens.engine.pictures.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from nn_lens.engine.network.network import Network
 
 _LARGEST_CANVAS = 1792  # pixels a side; a field that is larger is given as this much
 
@@ -94,73 +94,101 @@ class ReceptiveField(Result):
         return self.stride == (0, 0)
 
 
-def receptive_field(net: Network, layer: str) -> ReceptiveField:
-    """The theoretical receptive field of a layer's units; exact for convolutions, pooling and their branches.
+class Fields:
+    """The receptive fields of a model's layers, each measured when it is first asked for."""
 
-    Raises:
-        UnknownLayer: no such layer, or it cannot be shown.
-    """
-    from nn_lens.engine.network.network import as_network
+    def __init__(
+        self, runner: Runner, input_shape: tuple[int, ...], known: Mapping[str, ReceptiveField] | None = None
+    ) -> None:
+        self._runner, self._input_shape, self._known = runner, input_shape, dict(known or {})
 
-    net = as_network(net)
-    layout = net[layer].layout
-    if len(net.input_shape) != 3:
-        size = net.input_shape[0], 1
+    def of(self, layer: str, layout: Layout) -> ReceptiveField:
+        """The field of a layer whose output lies like that."""
+        if layer not in self._known:
+            self._known[layer] = measured(self._runner, self._input_shape, layer, layout)
+        return self._known[layer]
+
+    def of_copy(self, runner: Runner) -> Fields:
+        """Those of a copy of the model: what is known is the same, and what is not is measured on the copy."""
+        return Fields(runner, self._input_shape, self._known)
+
+
+def measured(runner: Runner, input_shape: tuple[int, ...], layer: str, layout: Layout) -> ReceptiveField:
+    """The theoretical receptive field of a layer's units; exact for convolutions, pooling and their branches."""
+    if len(input_shape) != 3:
+        size = input_shape[0], 1
         return ReceptiveField(size, (0, 0), (0, 0), size)
-    height, width = net.input_shape[1:]
+    channels, height, width = input_shape
     whole = ReceptiveField((height, width), (0, 0), (0, 0), (height, width))
     if layout.kind == "vector":
         return whole
-    found: _Triple | None = None
+    boxes: _Boxes | None = None
     scale = 1
     while max(height, width) * scale <= _LARGEST_CANVAS:
         try:
-            boxes = _boxes(net, layer, (height * scale, width * scale))
+            larger = _boxes(runner, layer, layout, (channels, height * scale, width * scale))
         except Exception:  # the network takes no other size than its own
             break
-        if boxes is None:
+        if larger is None:
             break
-        found, inside = boxes
-        if inside:
-            return ReceptiveField(*found, (height, width))
-        if 0 in found[1] and layout.grid == (1, 1):
+        boxes = larger
+        if boxes.inside:
+            return ReceptiveField(boxes.size, boxes.stride, boxes.offset, (height, width))
+        if 0 in boxes.stride and layout.grid == (1, 1):
             return whole
         scale *= 2
-    return whole if found is None or 0 in found[1] else ReceptiveField(*found, (height, width))
+    if boxes is None or 0 in boxes.stride:
+        return whole
+    return ReceptiveField(boxes.size, boxes.stride, boxes.offset, (height, width))
 
 
-_Triple = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+@dataclass(frozen=True)
+class _Boxes:
+    """What neurons see on one canvas, and whether all of it lies `inside`, so that a larger one shows no more."""
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    offset: tuple[int, int]
+    inside: bool
 
 
-def _boxes(net: Network, layer: str, canvas: tuple[int, int]) -> tuple[_Triple, bool] | None:
-    """(size, stride, offset) seen on a canvas, and whether the boxes lay wholly inside it."""
-    with net.evaluation(), torch.inference_mode(False), torch.enable_grad():
-        x = torch.ones(1, net.input_shape[0], *canvas, dtype=torch.float64, device=net.device, requires_grad=True)
+def _boxes(runner: Runner, layer: str, layout: Layout, canvas: tuple[int, int, int]) -> _Boxes | None:
+    """What the middle neuron and the next one down and right see on a (C,H,W) canvas; None where that is nothing."""
+    with runner.evaluation(), torch.inference_mode(False), torch.enable_grad():
+        x = torch.ones(1, *canvas, dtype=torch.float64, device=runner.device, requires_grad=True)
         with _Shadow():
-            output = capture.outputs(net.model, x, [layer])[layer]
-        maps = net[layer].layout.maps(output)
-        rows, columns = maps.shape[2] // 2, maps.shape[3] // 2
-        second = min(rows + 1, maps.shape[2] - 1), min(columns + 1, maps.shape[3] - 1)
-        boxes = []
-        for r, c in ((rows, columns), second):
-            (g,) = torch.autograd.grad(maps[0, :, r, c].sum(), x, retain_graph=True, allow_unused=True)
-            if g is None:
-                return None
-            seen = g[0].abs().sum(0) > 0
-            ys, xs = torch.nonzero(seen.any(1)).flatten(), torch.nonzero(seen.any(0)).flatten()
-            if len(ys) == 0:
-                return None
-            boxes.append((int(ys[0]), int(xs[0]), int(ys[-1]) + 1, int(xs[-1]) + 1))
-    a, b = boxes
-    size = a[2] - a[0], a[3] - a[1]
-    stride = b[0] - a[0], b[1] - a[1]
-    offset = a[0] - rows * stride[0], a[1] - columns * stride[1]
-    inside = all(
-        low > 0 and high < n and (second[i] > (rows, columns)[i])
-        for i, n in enumerate(canvas)
-        for low, high in ((a[i], b[i + 2]),)
+            output = capture.outputs(runner.model, x, [layer])[layer]
+        maps = layout.maps(output)
+        middle = maps.shape[2] // 2, maps.shape[3] // 2
+        second = min(middle[0] + 1, maps.shape[2] - 1), min(middle[1] + 1, maps.shape[3] - 1)
+        box, next_box = (_box(maps[0, :, row, column], x) for row, column in (middle, second))
+    if box is None or next_box is None:
+        return None
+    (height, down, top, inside_y), (width, right, left, inside_x) = (
+        _along(box[axis], next_box[axis], middle[axis], second[axis], canvas[1 + axis]) for axis in (0, 1)
     )
-    return (size, stride, offset), inside
+    return _Boxes((height, width), (down, right), (top, left), inside_y and inside_x)
+
+
+def _along(
+    box: tuple[int, int], next_box: tuple[int, int], at: int, next_at: int, side: int
+) -> tuple[int, int, int, bool]:
+    """(size, stride, offset, inside) along one axis, from where the boxes of the neurons `at` and `next_at` start and stop."""
+    stride = next_box[0] - box[0]
+    inside = box[0] > 0 and next_box[1] < side and next_at > at
+    return box[1] - box[0], stride, box[0] - at * stride, inside
+
+
+def _box(neurons: torch.Tensor, x: torch.Tensor) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """((first row, row after the last), the same of columns) that some neurons depend on; None if there is nothing."""
+    (gradient,) = torch.autograd.grad(neurons.sum(), x, retain_graph=True, allow_unused=True)
+    if gradient is None:
+        return None
+    seen = gradient[0].abs().sum(0) > 0
+    rows, columns = torch.nonzero(seen.any(1)).flatten(), torch.nonzero(seen.any(0)).flatten()
+    if len(rows) == 0:
+        return None
+    return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
 
 
 class _Shadow(TorchFunctionMode):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nn_lens.engine.network.network import Network, as_network
+from nn_lens.engine.network.network import Network, as_network, receptive_field
 from nn_lens.engine.pictures.images import DIVERGING, colour_table, signed_levels
 from nn_lens.engine.pictures.results import Result, tile_figure
 from nn_lens.errors import LensError
@@ -66,7 +66,7 @@ def filters(net: Network, layer: str) -> Filters:
         weights.shape[1] == 3
         and net.input_shape[0] == 3
         and found.reason is None
-        and found.receptive_field.size == _extent(net.module(layer))
+        and receptive_field(net, layer).size == _extent(net.module(layer))
     )
     return Filters(layer, weights, reads_rgb)
 

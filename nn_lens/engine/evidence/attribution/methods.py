@@ -19,8 +19,8 @@ from torch import nn
 from nn_lens.engine.evidence.attribution.occlusion import baseline_of, batch_of, windows
 from nn_lens.engine.evidence.attribution.relu_modules import why_hooks_miss
 from nn_lens.engine.evidence.attribution.targets import Answer, Question
-from nn_lens.engine.network.network import Network, _one_line
-from nn_lens.errors import LensError, NetworkError, nearest
+from nn_lens.engine.network.network import Network
+from nn_lens.errors import LensError, NetworkError, nearest, one_line
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def grad_cam(q: Question, *, layer: str | None = None) -> Evidence:
     except Exception as error:
         raise LensError(
             f"grad_cam found no way from layer {layer!r} to {q.target.text}; name an earlier layer=. "
-            f"{type(error).__name__}: {_one_line(error)}"
+            f"{type(error).__name__}: {one_line(error)}"
         ) from error
     if len(calls) > 1:
         raise LensError(f"Layer {layer!r} is called {len(calls)} times, so it has no one map; name another layer=.")
@@ -162,7 +162,7 @@ def evidence(q: Question, method: str, options: dict[str, Any]) -> Evidence:
         except LensError:
             raise
         except Exception as error:
-            raise LensError(f"{method} failed on {q.net.name}: {type(error).__name__}: {_one_line(error)}") from error
+            raise LensError(f"{method} failed on {q.net.name}: {type(error).__name__}: {one_line(error)}") from error
 
 
 # ---- helpers ----

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from nn_lens.engine.maximizing.objectives import Answers, _class
 from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError, UnknownUnit
 from nn_lens.units import Unit
@@ -80,7 +78,7 @@ def question(net: Network, picture: Any, target: Any) -> Question:
     with net.evaluation(), torch.no_grad():
         maps = net.outputs(x.clone(), [layer])[layer]
     if unit is None:
-        index = _class_index(net, target, Answers({"": maps}, x, labels=net.labels))
+        index = _class_index(net, target)
         found = Target("", index, (0, 0), net.label(index))
     else:
         found = _placed(unit, maps[0, unit.channel])
@@ -99,16 +97,12 @@ def _unit(net: Network, target: Any) -> Unit | None:
     return net.unit(target) if isinstance(target, Unit) else None
 
 
-def _class_index(net: Network, target: Any, answers: Answers) -> int:
-    if isinstance(target, str):
-        return _class(target, answers)
-    try:
-        index = operator.index(target)
-    except TypeError:
+def _class_index(net: Network, target: Any) -> int:
+    if not isinstance(target, str) and not hasattr(target, "__index__"):
         raise LensError(
             f'A target is a class index, a label, or a unit like "features.3:12"; got a {type(target).__name__}.'
-        ) from None
-    return _class(index, answers)
+        )
+    return net.class_index(target)
 
 
 def _placed(unit: Unit, map_: torch.Tensor) -> Target:

@@ -1,0 +1,72 @@
+"""A layer of a network: a named module's output, and what its neurons see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nn_lens.engine.network.capture import Seen
+from nn_lens.engine.network.layouts import Layout, layout_of
+from nn_lens.engine.network.receptive_field import Fields, ReceptiveField
+from nn_lens.errors import UnknownLayer
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named module's output.
+
+    `output_shape` is without the batch; `channels` counts its units; `parameters` its numbers.
+    `reason` says why the layer cannot be shown, None if it can.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    channels: int
+    parameters: int
+    reason: str | None = None
+    _layout: Layout | None = field(default=None, repr=False, compare=False)
+    # Not the network, which holds its layers: one that nobody holds goes at once, with its weights.
+    _fields: Fields | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def receptive_field(self) -> ReceptiveField | None:
+        """The layer's `ReceptiveField`, measured when first asked for; None for a layer that cannot be shown."""
+        if self._layout is None or self._fields is None:
+            return None
+        return self._fields.of(self.name, self._layout)
+
+    @property
+    def layout(self) -> Layout:
+        """Where rows, columns and channels of the output are.
+
+        Raises:
+            UnknownLayer: a layer that cannot be shown.
+        """
+        if self._layout is None:
+            raise UnknownLayer(f"Layer {self.name!r} ({self.kind}) cannot be shown: {self.reason}.")
+        return self._layout
+
+    def require_shown(self) -> None:
+        """Nothing, for a layer that can be shown.
+
+        Raises:
+            UnknownLayer: it cannot; says why.
+        """
+        _ = self.layout
+
+
+def layer_of(seen: Seen, batch: int, input_shape: tuple[int, ...], fields: Fields) -> Layer:
+    """The layer that a module is, by what it answered to `batch` inputs."""
+    shape = seen.output_shape or ()
+    layout = layout_of(seen.module, shape, batch, input_shape)
+    known = layout if isinstance(layout, Layout) else None
+    return Layer(
+        name=seen.name,
+        kind=type(seen.module).__name__,
+        output_shape=tuple(shape[1:]),
+        channels=known.channels if known else 0,
+        parameters=sum(p.numel() for p in seen.module.parameters()),
+        reason=None if isinstance(layout, Layout) else layout,
+        _layout=known,
+        _fields=fields,
+    )
