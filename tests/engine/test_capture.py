@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 import nn_lens as nl
+from nn_lens.engine.network import capture
 
 
 def hooked(net, layer, x):
@@ -181,3 +184,68 @@ def test_functional_network_is_captured():
     x = torch.rand(3, 12, 12)
     np.testing.assert_allclose(nl.activations(net, x, "join").maps, hooked(net, "join", x[None]), atol=1e-6)
     assert nl.activations(net, x, "join").maps.min() >= 0
+
+
+# ---- somebody else's forward pass on the same model ----
+
+
+class Interrupted(nn.Module):
+    """Cannot be copied; while its first forward pass is under way, another thread takes a whole one of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3), nn.Conv2d(5, 2, 3)
+        self.others: list[torch.Tensor] | None = None
+
+    def __deepcopy__(self, memo: object) -> None:
+        raise TypeError("holds a socket")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.others == []:
+            self.others = None
+            found = []
+            thread = threading.Thread(target=lambda: found.append(self(2 * x)))
+            thread.start()
+            thread.join()
+            self.others = found
+        return self.last(self.second(self.first(x)))
+
+
+def replaced(model, x):
+    with capture.replace_outputs(model, {"second": lambda output: 0 * output}) as done:
+        answer = model(x)
+    assert done == {"second"}
+    return answer
+
+
+def followed(model, x):
+    answers = {}
+    capture.follow(model, x, "second", answers.__setitem__)
+    assert list(answers) == ["first", "second"]
+    return answers["second"]
+
+
+WATCHES = {
+    "outputs": (lambda m, x: capture.outputs(m, x, ["second"])["second"], lambda m, x: m.second(m.first(x))),
+    "input_of": (lambda m, x: capture.input_of(m, x, "second"), lambda m, x: m.first(x)),
+    "follow": (followed, lambda m, x: m.second(m.first(x))),
+    "trace": (lambda m, x: capture.trace(m, x)[1], lambda m, x: m.last(m.second(m.first(x)))),
+    "replace_outputs": (replaced, lambda m, x: m.last(0 * m.second(m.first(x)))),
+}
+
+
+@pytest.mark.parametrize("name", WATCHES)
+def test_another_threads_forward_is_neither_stopped_nor_changed(name):
+    watch, expected = WATCHES[name]
+    torch.manual_seed(0)
+    model = Interrupted().eval()
+    x = torch.rand(2, 3, 9, 11)
+    with pytest.raises(TypeError, match="holds a socket"):
+        copy.deepcopy(model)
+    with torch.no_grad():
+        mine, theirs = expected(model, x), model(2 * x)
+    model.others = []
+    torch.testing.assert_close(watch(model, x), mine)
+    assert len(model.others) == 1, "the other forward pass came to its end"
+    torch.testing.assert_close(model.others[0], theirs)
+    assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())

@@ -1,13 +1,18 @@
 """Reading and changing the outputs of layers; the only file that registers a hook.
 
-The forward pass stops as soon as the last wanted layer has answered. A module that is called more
-than once answers with its first call, as the order of the layer table says.
+The forward pass stops as soon as the last wanted layer has answered. Only the first call of a module counts, as in
+the order of the layer table.
+
+Hooks act in the thread that asked for them only: a forward pass that somebody else's thread has under way on the same
+model, where it cannot be copied, is neither stopped nor changed. What hooks cannot keep apart is the model itself:
+while `Network.evaluation` lasts, it is in eval mode with frozen weights for every thread, so that a training step
+taken meanwhile computes no gradients for them.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,46 +45,34 @@ def outputs(model: nn.Module, x: torch.Tensor, names: Sequence[str]) -> dict[str
     the name "" stands for the model's own answer.
     """
     modules = {name: model.get_submodule(name) for name in names}
-    found: dict[str, torch.Tensor] = {}
+    answers: dict[str, torch.Tensor] = {}
     wanted = set(names)
 
-    own = threading.get_ident()
-
-    def remember(name: str, output: Any) -> None:
-        if threading.get_ident() != own:
-            return  # the user's own forward pass, on a model that cannot be copied
+    def remember(name: str, _module: nn.Module, output: Any) -> None:
         output = output if name else first_tensor(output)
-        if name in found or not isinstance(output, torch.Tensor):
+        if name in answers or not isinstance(output, torch.Tensor):
             return
         wanted.discard(name)
-        found[name] = output.clone() if wanted else output
+        answers[name] = output.clone() if wanted else output
         if not wanted:
             raise _Enough
 
-    with _hooks([(name, modules[name]) for name in names], lambda name, _module, output: remember(name, output)):
-        try:
-            model(x)
-        except _Enough:
-            pass
-    return found
+    with _hooks(modules.items(), remember):
+        _run_until_enough(model, x)
+    return answers
 
 
-def fed(model: nn.Module, x: torch.Tensor, name: str) -> torch.Tensor:
+def input_of(model: nn.Module, x: torch.Tensor, name: str) -> torch.Tensor:
     """What the named module reads at its first call, for one forward pass of `x`."""
-    found: list[torch.Tensor] = []
+    read: list[torch.Tensor] = []
 
-    def remember(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        found.append(inputs[0].clone())
+    def remember(_name: str, _module: nn.Module, inputs: Any) -> None:
+        read.append(inputs[0].clone())
         raise _Enough
 
-    handle = model.get_submodule(name).register_forward_pre_hook(remember)
-    try:
-        model(x)
-    except _Enough:
-        pass
-    finally:
-        handle.remove()
-    return found[0]
+    with _hooks([(name, model.get_submodule(name))], remember, before=True):
+        _run_until_enough(model, x)
+    return read[0]
 
 
 def trace(model: nn.Module, x: torch.Tensor) -> tuple[list[Seen], Any]:
@@ -121,18 +114,17 @@ def follow(model: nn.Module, x: torch.Tensor, until: str, answered: Callable[[st
             raise _Enough
 
     with _hooks([(name, module) for name, module in model.named_modules() if name], remember):
-        try:
-            model(x)
-        except _Enough:
-            pass
+        _run_until_enough(model, x)
 
 
 @contextmanager
-def changed(model: nn.Module, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]) -> Iterator[set[str]]:
+def replace_outputs(
+    model: nn.Module, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]
+) -> Iterator[set[str]]:
     """For one forward pass inside the block, the named modules answer with what their functions make of their output.
 
-    Functions return another tensor than they get. As everywhere, a module that is called more than once is meant by
-    its first call: only that one is changed. Yields the names that have answered so far.
+    Functions return another tensor than they get. Only the first call of a module is changed. Yields the names that
+    have answered so far.
     """
     done: set[str] = set()
 
@@ -150,18 +142,34 @@ def changed(model: nn.Module, changes: Mapping[str, Callable[[torch.Tensor], tor
         yield done
 
 
-@contextmanager
-def _hooks(modules: list[tuple[str, nn.Module]], answered: Callable[[str, nn.Module, Any], Any]) -> Iterator[None]:
-    """Calls `answered(name, module, output)` after each named module, until the block is left.
+def _run_until_enough(model: nn.Module, x: torch.Tensor) -> None:
+    try:
+        model(x)
+    except _Enough:
+        pass
 
-    What it returns, unless None, replaces the output.
+
+@contextmanager
+def _hooks(
+    modules: Iterable[tuple[str, nn.Module]], call: Callable[[str, nn.Module, Any], Any], before: bool = False
+) -> Iterator[None]:
+    """Calls `call(name, module, output)` after each named module, or `before` it with its inputs, until the block is left.
+
+    What it returns, unless None, replaces the output, or the inputs. Modules that other threads run are left alone.
     """
+    own = threading.get_ident()
+
+    def hook(name: str) -> Callable[..., Any]:
+        def called(module: nn.Module, *inputs_and_output: Any) -> Any:
+            return call(name, module, inputs_and_output[-1]) if threading.get_ident() == own else None
+
+        return called
+
     handles = []
     try:
         for name, module in modules:
-            handles.append(
-                module.register_forward_hook(lambda m, _inputs, output, name=name: answered(name, m, output))
-            )
+            register = module.register_forward_pre_hook if before else module.register_forward_hook
+            handles.append(register(hook(name)))
         yield
     finally:
         for handle in handles:

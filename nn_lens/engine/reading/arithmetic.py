@@ -108,7 +108,7 @@ def arithmetic(net: Network, picture: Any, unit: Unit | str) -> Arithmetic:
     conv: Any = net.module(source)
     x = net.picture(picture)[None]
     with net.evaluation(), torch.no_grad():
-        fed = net.run(lambda: capture.fed(net.model, net.normalized(x), source))
+        fed = net.run(lambda: capture.input_of(net.model, net.normalized(x), source))
         found = net.outputs(x, [source, *behind])
         padded = _padded(conv, fed)
     row, column = wanted.place
