@@ -1,4 +1,4 @@
-"""Attribution: Captum's numbers, planted causes, what cannot be right, and no trace on the model."""
+"""Attribution: Captum's numbers, planted causes, what is not valid, and no trace on the model."""
 
 from __future__ import annotations
 
@@ -356,9 +356,9 @@ def test_methods_that_hooks_would_make_wrong_are_refused(name, method):
     then, says = HIDDEN[name]
     torch.manual_seed(0)
     net = nl.Network(Rectified(then), (3, 9, 12), False)
-    with pytest.raises(nl.LensError, match=f"{method} cannot be right on Rectified: .*({says})") as error:
+    with pytest.raises(nl.LensError, match=f"{method} is not valid for Rectified: .*({says})") as error:
         attribute(net, picture(net), 1, method)
-    assert "Right on it are saliency, integrated_gradients, smooth_grad, grad_cam, occlusion." in str(error.value)
+    assert "Valid methods: saliency, integrated_gradients, smooth_grad, grad_cam, occlusion." in str(error.value)
 
 
 def test_grad_cam_is_not_offered_where_there_are_no_maps():
@@ -398,7 +398,7 @@ def test_all_methods_side_by_side(demo, material):
         some["guided_backprop"]
     with pytest.raises(nl.LensError, match="no method 'cam'"):
         some["cam"]
-    assert "not right on this network: guided backprop, deconvolution" in some.alt_text
+    assert "not valid for this network: guided backprop, deconvolution" in some.alt_text
     with pytest.raises(nl.LensError, match="classes 0 to 9"):
         attribute_all(net, picture(net), 10)
 
@@ -666,7 +666,7 @@ def test_the_contract_names_the_methods():
 
 
 def test_a_method_that_is_added_is_drawn_too(demo, monkeypatch):
-    monkeypatch.setitem(TABLE, "eighth", lambda q, *, twice=False: saliency(q))
+    monkeypatch.setitem(TABLE, "eighth", lambda subject, *, twice=False: saliency(subject))
     everything = attribute_all(demo, demo.samples["coffee"], 0)
     assert tuple(everything.attributions) == (*METHODS, "eighth")
     figure = everything.figure()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nn_lens.engine.evidence.attribution.methods import METHODS, Evidence, check_options, evidence
-from nn_lens.engine.evidence.attribution.occlusion import baseline_of, growing, windows
-from nn_lens.engine.evidence.attribution.targets import Question, question
+from nn_lens.engine.evidence.attribution.occlusion import baseline_of, drop_steps, windows
+from nn_lens.engine.evidence.attribution.targets import Subject, subject_of
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.network.randomized import randomized
 from nn_lens.engine.pictures.images import DIVERGING, colour_table, rgb, signed_levels
@@ -40,7 +40,7 @@ class Attribution(Result):
     `completeness_error`, of integrated gradients, else None: how far the sum of the evidence is from the answer less
     the answer to the baseline, as a part of that. `control` (H,W): the map of the same network with its weights
     shuffled, and `similarity_to_control`, -1 to 1, the rank correlation of the magnitudes: evidence that does not
-    depend on what was learned is near 1. Both None unless asked for. `progress` 0 to 1, below 1 while it grows.
+    depend on what was learned is near 1. Both None unless subject for. `progress` 0 to 1, below 1 while it grows.
     """
 
     method: str
@@ -81,7 +81,7 @@ class Attribution(Result):
         """Picture, map and control side by side; evidence for the target is orange, against it blue, none white."""
         from matplotlib.figure import Figure
 
-        panels = [(self.map, _titled(self))]
+        panels = [(self.map, _title(self))]
         if self.control is not None:
             panels.append((self.control, f"weights shuffled\nsimilarity {self.similarity_to_control:.2f}"))
         n = len(panels) + 1
@@ -95,7 +95,7 @@ class Attribution(Result):
 
 @dataclass(frozen=True, repr=False)
 class Attributions(Result):
-    """All methods on one question: `attributions` by method, and for those that cannot be right here, `reasons`."""
+    """All methods on one target: `attributions` by method, and for those that are not valid here, `reasons`."""
 
     attributions: dict[str, Attribution]
     reasons: dict[str, str]
@@ -104,7 +104,7 @@ class Attributions(Result):
         """What a method found.
 
         Raises:
-            LensError: it cannot be right on this network, or there is no such method; says why.
+            LensError: it is not valid for this network, or there is no such method; says why.
         """
         if method in self.reasons:
             raise LensError(self.reasons[method])
@@ -116,11 +116,11 @@ class Attributions(Result):
     def alt_text(self) -> str:
         """What the figure shows."""
         first = next(iter(self.attributions.values()))
-        left_out = f"; not right on this network: {', '.join(map(_words, self.reasons))}" if self.reasons else ""
+        left_out = f"; not valid for this network: {', '.join(map(_words, self.reasons))}" if self.reasons else ""
         return f"Evidence for {first.target} by {', '.join(map(_words, self.attributions))}{left_out}"
 
     def figure(self) -> Figure:
-        """The picture and a panel per method; one that cannot be right says why."""
+        """The picture and a panel per method; one that is not valid says why."""
         import textwrap
 
         from matplotlib.figure import Figure
@@ -133,7 +133,7 @@ class Attributions(Result):
         for i, method in enumerate(methods):
             axes = figure.add_subplot(rows, _COLUMNS, 2 + i)
             if method in self.attributions:
-                _draw_map(axes, self.attributions[method].map, _titled(self.attributions[method]))
+                _draw_map(axes, self.attributions[method].map, _title(self.attributions[method]))
             else:
                 why = textwrap.shorten(self.reasons[method], 200, placeholder=" ...")
                 axes.text(0.5, 0.5, textwrap.fill(why, 32), ha="center", va="center", fontsize=6)
@@ -174,29 +174,29 @@ def attribute(
                 answer, its mean over the windows that cover a pixel.
 
     Raises:
-        LensError: no such method, option, class or label; a method that cannot be right on this network.
+        LensError: no such method, option, class or label; a method that is not valid for this network.
         UnknownLayer, UnknownUnit: no such unit. PictureError: no picture. NetworkError: the model fails.
     """
     check_options(method, options)
-    return _attribution(question(as_network(net), picture, target), method, control, options)
+    return _attribution(subject_of(as_network(net), picture, target), method, control, options)
 
 
 def attribute_all(net: Network, picture: Any, target: Any, *, control: bool = False) -> Attributions:
-    """The evidence by every method; those that cannot be right on this network are given with their reason.
+    """The evidence by every method; those that are not valid for this network are given with their reason.
 
     Arguments and errors as for `attribute`.
     """
-    asked = question(as_network(net), picture, target)
-    found: dict[str, Attribution] = {}
+    subject = subject_of(as_network(net), picture, target)
+    attributions: dict[str, Attribution] = {}
     reasons: dict[str, str] = {}
     for method in METHODS:
         try:
-            found[method] = _attribution(asked, method, control, {})
+            attributions[method] = _attribution(subject, method, control, {})
         except LensError as error:
             reasons[method] = str(error)
-    if not found:
-        raise LensError(f"No method works on {asked.net.name}: {next(iter(reasons.values()))}")
-    return Attributions(found, reasons)
+    if not attributions:
+        raise LensError(f"No method works on {subject.net.name}: {next(iter(reasons.values()))}")
+    return Attributions(attributions, reasons)
 
 
 def occlusion_steps(
@@ -207,39 +207,32 @@ def occlusion_steps(
     Arguments and errors as for `attribute`; `progress` says how far it is, and the last one is the whole. Closing the
     iterator stops within a batch.
     """
-    asked = question(as_network(net), picture, target)
-    parts = growing(asked, windows(asked.shape, window, stride), baseline_of(asked.net, baseline))
+    subject = subject_of(as_network(net), picture, target)
+    parts = drop_steps(subject, windows(subject.shape, window, stride), baseline_of(subject.net, baseline))
 
     def steps() -> Iterator[Attribution]:
         for map_, progress in parts:
-            channels = np.broadcast_to(map_, asked.shape).copy()
-            yield _result(asked, "occlusion", Evidence(channels, map_), progress=progress)
+            channels = np.broadcast_to(map_, subject.shape).copy()
+            yield _result(subject, "occlusion", Evidence(channels, map_), progress=progress)
 
     return steps()
 
 
-def _attribution(asked: Question, method: str, control: bool, options: dict[str, Any]) -> Attribution:
-    found = evidence(asked, method, options)
+def _attribution(subject: Subject, method: str, control: bool, options: dict[str, Any]) -> Attribution:
+    own = evidence(subject, method, options)
     if not control:
-        return _result(asked, method, found)
-    if found.layer is not None:
-        options = {**options, "layer": found.layer}
-    other = evidence(asked.to(randomized(asked.net)), method, options).map
-    return _result(asked, method, found, control=other, similarity_to_control=_similarity(found.map, other))
+        return _result(subject, method, own)
+    if own.layer is not None:
+        options = {**options, "layer": own.layer}
+    other = evidence(subject.to(randomized(subject.net)), method, options).map
+    return _result(subject, method, own, control=other, similarity_to_control=_similarity(own.map, other))
 
 
-def _result(asked: Question, method: str, found: Evidence, **more: Any) -> Attribution:
+def _result(subject: Subject, method: str, own: Evidence, **more: Any) -> Attribution:
     return Attribution(
-        method,
-        asked.target.text,
-        asked.picture[0].numpy().copy(),
-        found.map,
-        found.channels,
-        asked.value,
-        found.layer,
-        found.completeness_error,
-        **more,
-    )
+        method, subject.target.text, subject.picture[0].numpy().copy(), own.map, own.channels, subject.value,
+        own.layer, own.completeness_error, **more,
+    )  # fmt: skip
 
 
 def _similarity(a: np.ndarray, b: np.ndarray) -> float:
@@ -259,27 +252,27 @@ def _words(method: str) -> str:
     return "Grad-CAM" if method == "grad_cam" else method.replace("_", " ")
 
 
-def _titled(found: Attribution) -> str:
-    if found.layer:
-        return f"{_words(found.method)}\n{found.layer}"
-    if found.completeness_error is not None:
-        return f"{_words(found.method)}\ncompleteness error {found.completeness_error:.2%}"
-    return _words(found.method)
+def _title(one: Attribution) -> str:
+    if one.layer:
+        return f"{_words(one.method)}\n{one.layer}"
+    if one.completeness_error is not None:
+        return f"{_words(one.method)}\ncompleteness error {one.completeness_error:.2%}"
+    return _words(one.method)
 
 
 def _aspect(map_: np.ndarray) -> float:
     return map_.shape[0] / map_.shape[1] if map_.ndim == 2 else 0.8
 
 
-def _draw_picture(axes: Axes, found: Attribution) -> None:
+def _draw_picture(axes: Axes, one: Attribution) -> None:
     import textwrap
 
-    if found.picture.ndim == 3:
-        axes.imshow(rgb(found.picture[None])[0], interpolation="nearest")
+    if one.picture.ndim == 3:
+        axes.imshow(rgb(one.picture[None])[0], interpolation="nearest")
         axes.set_axis_off()
     else:
-        axes.bar(range(len(found.picture)), found.picture, color="0.5")
-    axes.set_title(f"{textwrap.shorten(found.target, 40, placeholder='...')}\nanswer {found.answer:.3g}", fontsize=8)
+        axes.bar(range(len(one.picture)), one.picture, color="0.5")
+    axes.set_title(f"{textwrap.shorten(one.target, 40, placeholder='...')}\nanswer {one.answer:.3g}", fontsize=8)
 
 
 def _draw_map(axes: Axes, map_: np.ndarray, title: str) -> None:

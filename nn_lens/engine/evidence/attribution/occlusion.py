@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from nn_lens.engine.evidence.attribution.targets import Answer, Question
+from nn_lens.engine.evidence.attribution.targets import Subject, TargetOutput
 from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError
 
-_GOLDEN = (math.sqrt(5) - 1) / 2
+_GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, modulo 1, stay evenly spread however many there are
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def batch_of(shape: tuple[int, ...]) -> int:
     return min(64, max(1, 8 * 224 * 224 // pixels))
 
 
-def growing(question: Question, plan: Windows, baseline: torch.Tensor) -> Iterator[tuple[np.ndarray, float]]:
+def drop_steps(subject: Subject, plan: Windows, baseline: torch.Tensor) -> Iterator[tuple[np.ndarray, float]]:
     """(H,W) or (F,) mean drops of the answer where a pixel is covered, 0 where none was yet; and the part that is done.
 
     The windows come scattered, so that the whole picture shows early. Closing stops within a batch; between two,
@@ -82,15 +82,15 @@ def growing(question: Question, plan: Windows, baseline: torch.Tensor) -> Iterat
     """
     every = plan.slices()
     order = np.argsort(np.arange(len(every)) * _GOLDEN % 1, kind="stable")
-    answer, size = Answer(question.net, question.target), batch_of(question.shape)
+    output, size = TargetOutput(subject.net, subject.target), batch_of(subject.shape)
     total, count = np.zeros(plan.sides), np.zeros(plan.sides)
     for start in range(0, len(every), size):
         batch = [every[i] for i in order[start : start + size]]
-        x = question.picture.repeat(len(batch), *[1] * len(question.shape))
+        x = subject.picture.repeat(len(batch), *[1] * len(subject.shape))
         for i, places in enumerate(batch):
             x[(i, ..., *places)] = baseline[(0, ..., *places)]
-        with question.net.evaluation(), torch.no_grad():
-            drops = question.value - answer(x).double().cpu().numpy()
+        with subject.net.evaluation(), torch.no_grad():
+            drops = subject.value - output(x).double().cpu().numpy()
         for places, drop in zip(batch, drops, strict=True):
             total[places] += drop
             count[places] += 1

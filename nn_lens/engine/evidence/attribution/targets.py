@@ -27,11 +27,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which evidence for `target` there is in `picture`, (1,C,H,W) in [0,1] or (1,F), to `net`.
-
-    `value` is what the network answers at the target.
-    """
+class Subject:
+    """What is to be explained: the `value` that `net` answers at `target` to `picture`, (1,C,H,W) in [0,1] or (1,F)."""
 
     net: Network
     picture: torch.Tensor
@@ -43,15 +40,15 @@ class Question:
         """(C,H,W) or (F,)."""
         return tuple(self.picture.shape[1:])
 
-    def to(self, net: Network) -> Question:
-        """The same question to another network of the same layers."""
+    def to(self, net: Network) -> Subject:
+        """The same target and picture of another network of the same layers."""
         with net.evaluation(), torch.no_grad():
-            value = float(Answer(net, self.target)(self.picture))
+            value = float(TargetOutput(net, self.target)(self.picture))
         return replace(self, net=net, value=value)
 
 
-class Answer(nn.Module):
-    """(N,C,H,W) pictures in [0,1] -> (N,) answers at a target, on their device; differentiable, normalization included."""
+class TargetOutput(nn.Module):
+    """(N,C,H,W) pictures in [0,1] -> (N,) outputs at a target, on their device; differentiable, normalization included."""
 
     def __init__(self, net: Network, target: Target) -> None:
         super().__init__()
@@ -66,8 +63,8 @@ class Answer(nn.Module):
         return maps[:, t.channel, t.place[0], t.place[1]].float().to(x.device)
 
 
-def question(net: Network, picture: Any, target: Any) -> Question:
-    """The question that `target`, a class index, a label, a unit or its text, asks of a picture.
+def subject_of(net: Network, picture: Any, target: Any) -> Subject:
+    """A picture, and what a network answers to it at `target`: a class index, a label, a unit or its text.
 
     Raises:
         LensError: no such class or label. UnknownLayer, UnknownUnit: no such unit. PictureError: no picture.
@@ -79,10 +76,10 @@ def question(net: Network, picture: Any, target: Any) -> Question:
         maps = net.outputs(x.clone(), [layer])[layer]
     if unit is None:
         index = _class_index(net, target)
-        found = Target("", index, (0, 0), net.label(index))
+        meant = Target("", index, (0, 0), net.label(index))
     else:
-        found = _placed(unit, maps[0, unit.channel])
-    return Question(net, x, found, float(maps[0, found.channel, found.place[0], found.place[1]]))
+        meant = _neuron(unit, maps[0, unit.channel])
+    return Subject(net, x, meant, float(maps[0, meant.channel, meant.place[0], meant.place[1]]))
 
 
 def _unit(net: Network, target: Any) -> Unit | None:
@@ -105,7 +102,7 @@ def _class_index(net: Network, target: Any) -> int:
     return net.class_index(target)
 
 
-def _placed(unit: Unit, map_: torch.Tensor) -> Target:
+def _neuron(unit: Unit, map_: torch.Tensor) -> Target:
     """The neuron that a unit is; of a channel, the strongest."""
     if unit.place is not None:
         return Target(unit.layer, unit.channel, unit.place, str(unit))
