@@ -159,10 +159,10 @@ def trust(session: Session, unit: Unit) -> Iterator[tuple[badges.Badge, ...] | N
     yield more(badges.percentile(net, unit, examples=known, maximized=image))
     if len(net.input_shape) == 3:
         yield more(badges.transfer(net, unit, maximized=image))
-        starts = restarts.begun(net, unit, badges.STARTS)
+        starts = restarts.start(net, unit, badges.STARTS)
         for _ in starts.steps():
             yield None
-        yield more(badges.agreement(net, unit, starts=restarts.judged(net, unit, starts)))
+        yield more(badges.agreement(net, unit, starts=restarts.evaluate(starts)))
         yield more(badges.randomized_control(net, unit, maximized=image).badge)
         if sum(e.activation > 0 for e in known.top[unit]) > 1:
             yield more(badges.natural_path(net, unit, examples=known, maximized=image).badge)

@@ -90,9 +90,9 @@ class Yardstick:
         field, side = net[layer].receptive_field, min(net.input_shape[1:])
         self.window = min(max(field.size), side)
         self.canvas = min(self.window + 16, side)
-        from nn_lens.engine.maximizing.plan import wanted
+        from nn_lens.engine.maximizing.plan import read_goal
 
-        self.place = wanted(net, nl.Unit(layer, 0), (self.canvas, self.canvas)).centres[layer]
+        self.place = read_goal(net, nl.Unit(layer, 0), (self.canvas, self.canvas)).centres[layer]
 
     def around_its_neuron(self, picture: np.ndarray) -> np.ndarray:
         """The canvas of a larger picture around the neuron after the middle of its map."""

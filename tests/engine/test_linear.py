@@ -7,7 +7,7 @@ from models import same, small, squeezenet, state, torchvision_network
 from torch import nn
 
 import nn_lens as nl
-from nn_lens.engine.maximizing.plan import wanted
+from nn_lens.engine.maximizing.plan import read_goal
 from nn_lens.networks.photos20 import STD
 
 
@@ -28,7 +28,7 @@ def test_first_layer_units_are_exact(demo, layer):
     seen = weights != 0
     np.testing.assert_array_equal(box.images[0][seen], (weights[seen] > 0).astype(np.float32))
     g = np.random.default_rng(0)
-    row, column = wanted(demo, unit, None).centres[layer]
+    row, column = read_goal(demo, unit).centres[layer]
 
     def answer(picture: np.ndarray) -> float:
         with torch.no_grad(), demo.evaluation():

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.images import rgb
 from nn_lens.engine.pictures.results import Result, tile_figure
@@ -127,7 +128,7 @@ def sample_unit(net: Network, unit: Unit | str, *, n: int = 15, sweeps: int = 20
         visible = drawn(below)
     for lower in reversed(range(level)):
         below = model.down(lower, drawn(below))
-    return UnitSamples(unit, below.reshape(n, *model.shape).float().cpu().numpy(), sweeps)
+    return UnitSamples(unit, as_numpy(below.reshape(n, *model.shape)), sweeps)
 
 
 def _tensor(values: np.ndarray) -> nn.Parameter:

@@ -19,7 +19,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nn_lens.engine.maximizing.objectives import Answers
-from nn_lens.engine.maximizing.plan import Goal, Wanted, wanted
+from nn_lens.engine.maximizing.parametrizations import CONTRAST
+from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal
+from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.functions import (
     NONLINEAR,
     adaptive_mean_pool2d,
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BOUNDS = ("ball", "box")
-_CONTRAST = 0.2  # root mean square around grey of a "ball" picture without a radius
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,7 +94,11 @@ def linear_maximizers(
         raise LensError(f"radius is above 0, got {radius}.")
     if len(net.input_shape) != 3:
         raise LensError("linear_maximizers makes pictures; this network reads vectors.")
-    plan = wanted(net, goal, size)
+    return maximizers_of(net, read_goal(net, goal, size), bound, radius)
+
+
+def maximizers_of(net: Network, plan: Plan, bound: str = "ball", radius: float | None = None) -> LinearMaximizers:
+    """As `linear_maximizers`, of a goal that is read."""
     n = len(plan.names)
     objective = plan.objective(range(n))
     grey = torch.full((n, *plan.shape), 0.5)
@@ -108,9 +113,7 @@ def linear_maximizers(
     with net.evaluation(), torch.no_grad():
         reached = objective.value(Answers(net.outputs(pictures, objective.layers), pictures, plan.centres, net.labels))
     exact = np.full(n, seen.linear and plan.single is None and _affine(net, plan))
-    return LinearMaximizers(
-        plan.names, pictures.numpy(), reached.float().cpu().numpy(), weights.numpy(), exact, bound
-    )  # fmt: skip
+    return LinearMaximizers(plan.names, pictures.numpy(), as_numpy(reached), weights.numpy(), exact, bound)
 
 
 def in_first_layer(net: Network, layer: str) -> bool:
@@ -121,7 +124,7 @@ def in_first_layer(net: Network, layer: str) -> bool:
     return len(weighted) <= 1
 
 
-def _affine(net: Network, plan: Wanted) -> bool:
+def _affine(net: Network, plan: Plan) -> bool:
     """Whether what is linearized is linear indeed: the middle of two pictures drives a unit as their mean does."""
     g = torch.Generator().manual_seed(0)
     a, b = (torch.rand(1, *plan.shape, generator=g) for _ in range(2))
@@ -140,7 +143,7 @@ def _within(weights: torch.Tensor, bound: str, radius: float | None) -> torch.Te
         return 0.5 + weights.sign() / 2
     flat = weights.flatten(1)
     # Without a radius, the contrast is that of the part that the unit sees.
-    length = _CONTRAST * (flat != 0).sum(1).sqrt() if radius is None else radius
+    length = CONTRAST * (flat != 0).sum(1).sqrt() if radius is None else radius
     scale = length / flat.norm(dim=1).clamp(min=1e-12)
     pictures: torch.Tensor = 0.5 + weights * scale.view(-1, 1, 1, 1)
     return pictures.clamp(0, 1)

@@ -19,17 +19,18 @@ import torch
 
 from nn_lens.engine.maximizing import parametrizations, transforms
 from nn_lens.engine.maximizing.ascent import size_of
-from nn_lens.engine.maximizing.batch import Batch, look_at_the_graph
-from nn_lens.engine.maximizing.linear import in_first_layer, linear_maximizers
+from nn_lens.engine.maximizing.batch import Batch, Settings
+from nn_lens.engine.maximizing.graph import graph_facts
+from nn_lens.engine.maximizing.linear import in_first_layer, maximizers_of
 from nn_lens.engine.maximizing.parametrizations import Parametrization
-from nn_lens.engine.maximizing.plan import Goal, wanted
+from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal
 from nn_lens.engine.maximizing.revival import Revival
 from nn_lens.engine.maximizing.transforms import Transform
+from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.images import rgb
 from nn_lens.engine.pictures.results import Result, tile_figure
 from nn_lens.errors import LensError
-from nn_lens.units import Unit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 STEPS = 128  # until the pictures rest
 MEMORY = 512 << 20  # bytes that one batch may keep for its backward pass
 _MOST_PICTURES = 32  # in one batch
-_FINISHED = 16  # steps from which a run is meant to be looked at, not only begun
-_SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture
+_FINISHED = 16  # steps by which a unit that can be on has to be: a shorter run is a first look, and not mended
+_SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture; later ones are short
 
 
 class Step:
@@ -52,7 +53,7 @@ class Step:
     @cached_property
     def images(self) -> np.ndarray:
         """(N,C,H,W) float32 in [0,1], as they were when the activations were read."""
-        return self._pictures.float().cpu().numpy().copy()
+        return as_numpy(self._pictures)
 
     def __repr__(self) -> str:
         return f"Step({self.index}, activations {np.round(self.activations, 3).tolist()})"
@@ -155,12 +156,14 @@ class Run:
         if steps is not None and (not isinstance(steps, int) or steps < 1):
             raise LensError(f"steps must be 1 or more, a whole number or None, got {steps!r}.")
         self.limit = steps or STEPS
-        plan = self.plan = wanted(self.net, goal, size)
+        plan = self.plan = read_goal(self.net, goal, size, transform.padding if transform is not None else 0)
         n = len(plan.names)
         self.seeds = [seed] * n if isinstance(seed, int) else list(seed)
-        self.transform = transform if transform is not None else self._usual_transform()
-        self.parametrization = parametrization or self._usual_parametrization()
-        self.lively, self.bytes_each = look_at_the_graph(self.net, plan)
+        transform = transform if transform is not None else _usual_transform(plan)
+        facts = graph_facts(self.net, plan)
+        self.bytes_each = facts.bytes_each
+        drawn_as = parametrization or _usual_parametrization(plan, transform)
+        self.settings = Settings(self.net, plan, drawn_as, transform, facts.last_rectifiers)
         starts = self._exact_starts() if exact and parametrization is None else None
         self.exact = starts is not None
         most = min(_MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if plan.apart else n
@@ -185,48 +188,33 @@ class Run:
     def result(self) -> Maximized:
         """The pictures as they are now, and the goals' own values on them without transforms."""
         pictures, activations = (np.concatenate(x) for x in zip(*(b.look() for b in self.batches), strict=True))
-        off = [i for i, a in enumerate(activations) if a <= 0 and self._is_unit(i) and self.lively]
+        off = [i for i, a in enumerate(activations) if a <= 0 and self.plan.unit(i) and self.settings.lively]
         if off and len(self.history) >= _FINISHED:
             self._settle(off, pictures, activations)
         history = np.stack(self.history) if self.history else np.zeros((0, len(self.plan.names)), np.float32)
         seconds = time.perf_counter() - self._start
         dead = self._dead() if self.history else []
-        notes = tuple(self._obituary(i) if i in dead and a <= 0 else "" for i, a in enumerate(activations))
+        notes = tuple(self._why_dead(i) if i in dead and a <= 0 else "" for i, a in enumerate(activations))
         return Maximized(self.plan.names, pictures, activations, history, len(self.history), seconds, notes)
 
     # ---- where it begins ----
 
-    def _usual_transform(self) -> Transform:
-        plan = self.plan
-        still = len(plan.shape) != 3 or (plan.single is not None and plan.single.still)
-        return transforms.NONE if still else transforms.standard(min(plan.shape[1:]), plan.whole)
-
-    def _usual_parametrization(self) -> Parametrization:
-        """Fourier, whose usual contrast is meant for what the goal sees of the canvas: all else may stay grey."""
-        if len(self.plan.shape) != 3:
-            return parametrizations.vector()
-        sides = zip(self.plan.field, self.plan.shape[1:], strict=True)
-        seen = [min(1.0, (field + 2 * self.transform.shift) / side) for field, side in sides]
-        return parametrizations.fourier(contrast=parametrizations.CONTRAST * math.prod(seen) ** 0.5)
-
     def _exact_starts(self) -> torch.Tensor | None:
         """The free variables of the linear maximizers, where the map is linear."""
-        free, layer = self.parametrization.free, getattr(self.plan.goals[0], "layer", None)
-        if len(self.plan.shape) != 3 or free is None or layer is None or not in_first_layer(self.net, layer):
+        plan, free = self.plan, self.settings.parametrization.free
+        if len(plan.shape) != 3 or free is None or plan.layer is None or not in_first_layer(self.net, plan.layer):
             return None
-        found = linear_maximizers(self.net, list(self.plan.goals), size=self.plan.shape[1:])  # type: ignore[arg-type]
-        if not found.exact.all() or not found.weights.any((1, 2, 3)).all():
+        linear = maximizers_of(self.net, plan)
+        if not linear.exact.all() or not linear.weights.any((1, 2, 3)).all():
             return None
-        variables = free(torch.from_numpy(found.images)).to(self.net.device)
+        variables = free(torch.from_numpy(linear.images)).to(self.net.device)
         return variables / size_of(variables)  # at the contrast that all others have
 
     def _batch(self, rows: Sequence[int], steps: int, free: torch.Tensor | None = None) -> Batch:
         generators = [self._generator(row) for row in rows]
         if free is None:
-            free = self.parametrization.start(self.plan.shape, generators).to(self.net.device)
-        return Batch(
-            self.net, self.plan, rows, free, generators, self.parametrization, self.transform, self.lively, steps
-        )
+            free = self.settings.parametrization.start(self.plan.shape, generators).to(self.net.device)
+        return Batch(self.settings, rows, free, generators, steps)
 
     def _generator(self, row: int, attempt: int = 0) -> torch.Generator:
         """Of random numbers that depend on what the picture is of, and not on its neighbours."""
@@ -236,53 +224,55 @@ class Run:
 
     @property
     def _revivals(self) -> tuple[int, ...]:
-        """Steps at which units that were never above 0 start again."""
+        """Steps at which units that were never above 0 start again.
+
+        A quarter of the steps tells whether a start leads anywhere, and half of them is enough for the last one to come
+        to rest. In fewer than 6 steps a start has not had one of its own yet.
+        """
         return (self.limit // 4, self.limit // 2) if self.limit >= 6 else ()
 
     def _dead(self) -> list[int]:
         """Units that had no gradient since their start, or that a rectifier has kept at 0 at every step."""
         off = np.concatenate([~batch.moved() for batch in self.batches])
-        if self.lively:
+        if self.settings.lively:
             off |= np.max(self.history, axis=0) <= 0
-        return [i for i in np.flatnonzero(off).tolist() if self._is_unit(i)]
-
-    def _is_unit(self, row: int) -> bool:
-        return self.plan.single is None and isinstance(self.plan.goals[row], Unit)
+        return [i for i in np.flatnonzero(off).tolist() if self.plan.unit(i) is not None]
 
     @torch.inference_mode(False)
     def _revive(self, again: bool) -> None:
         """Starts dead units anew: without a gradient from another seed, then from a real picture that turns them on."""
-        dead = self._dead()
+        dead, drawn_as = self._dead(), self.settings.parametrization
         pictures = self._revival.starts(dead) if dead and again else {}
         for batch in self.batches:
             for i in np.flatnonzero(np.isin(batch.rows, dead)).tolist():
                 row = int(batch.rows[i])
-                if row in pictures and self.parametrization.free is not None:
-                    batch.ascent.restart(i, self.parametrization.free(pictures[row][None])[0])
+                if row in pictures and drawn_as.free is not None:
+                    batch.ascent.restart(i, drawn_as.free(pictures[row][None])[0])
                 elif not batch.moved()[i]:
                     another = self._generator(row, 1 + again)
-                    batch.ascent.restart(i, self.parametrization.start(self.plan.shape, [another])[0])
+                    batch.ascent.restart(i, drawn_as.start(self.plan.shape, [another])[0])
 
     @torch.inference_mode(False)
     def _settle(self, off: list[int], pictures: np.ndarray, activations: np.ndarray) -> None:
         """Lifts units that are off on their own final picture, without transforms: from there, at the same or twice the
         contrast, or from a real picture.
         """
-        if self.parametrization.free is None:
+        free = self.settings.parametrization.free
+        if free is None:
             return
         real = self._revival.starts(off)
         for row in off:
             own = torch.from_numpy(pictures[row])
-            start = self.parametrization.free(torch.stack([own, own, *([real[row]] if row in real else [])]))
+            start = free(torch.stack([own, own, *([real[row]] if row in real else [])]))
             start[1] *= 2
             settled = self._batch([row] * len(start), _SETTLING, start.to(self.net.device))
             for _ in range(_SETTLING):
                 settled.step(None)
                 best = int(settled.scores.argmax())
                 if settled.scores[best] > activations[row]:
-                    activations[row], pictures[row] = settled.scores[best], settled.pictures[best].float().cpu().numpy()
+                    activations[row], pictures[row] = settled.scores[best], as_numpy(settled.pictures[best])
 
-    def _obituary(self, row: int) -> str:
+    def _why_dead(self, row: int) -> str:
         if np.concatenate([batch.moved() for batch in self.batches])[row]:
             text = f"dead: its gradient did not lift it above 0 in {len(self.history)} steps"
         else:
@@ -290,6 +280,20 @@ class Run:
             text = f"dead: no gradient in {len(self.history)} steps from {starts} start{'s' * (starts > 1)}"
         tried = self._revival.tried
         return text + (f"; never above 0 on the {tried} views of real pictures tried" if tried else "")
+
+
+def _usual_transform(plan: Plan) -> Transform:
+    still = len(plan.shape) != 3 or (plan.single is not None and plan.single.still)
+    return transforms.NONE if still else transforms.standard(min(plan.shape[1:]), plan.whole)
+
+
+def _usual_parametrization(plan: Plan, transform: Transform) -> Parametrization:
+    """Fourier, whose usual contrast is meant for what the goal sees of the canvas: all else may stay grey."""
+    if len(plan.shape) != 3:
+        return parametrizations.vector()
+    sides = zip(plan.field, plan.shape[1:], strict=True)
+    seen = [min(1.0, (field + 2 * transform.shift) / side) for field, side in sides]
+    return parametrizations.fourier(contrast=parametrizations.CONTRAST * math.prod(seen) ** 0.5)
 
 
 def _vector_figure(result: Maximized) -> Figure:

@@ -1,4 +1,4 @@
-"""Reading a goal: which pictures are wanted, on which canvas, and which neuron is in its middle."""
+"""Reading a goal: which pictures are to be made, on which canvas, and which neuron is in its middle."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ MARGIN = 16  # pixels of canvas beyond the receptive field
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a goal asks for.
+class Plan:
+    """The pictures that a goal asks for.
 
-    `names` one per picture; `shape` (C,H,W) of the canvas; `centres` the neuron in its middle, by layer; `field`
-    (height, width) of the middle part that the goal sees; `whole`: whether that is all of it, wherever it looks.
+    `names` one per picture; `shape` (C,H,W) of the canvas; `centres` the neuron in its middle, by layer, and
+    `padded_centres` in the middle of the canvas with the border that a transform adds; `field` (height, width) of the
+    middle part that the goal sees; `whole`: whether that is all of it, wherever it looks.
     `goals` are units and directions of one layer, a picture each, or one objective, which makes all pictures.
     """
 
@@ -34,18 +35,29 @@ class Wanted:
     names: tuple[str, ...]
     shape: tuple[int, ...]
     centres: dict[str, tuple[int, int]]
+    padded_centres: dict[str, tuple[int, int]]
     field: tuple[int, ...]
     whole: bool
 
     @property
     def single(self) -> Objective | None:
-        """The one objective, where it is not units and directions that are wanted."""
+        """The one objective, where it is not units and directions that are asked for."""
         return self.goals[0] if isinstance(self.goals[0], Objective) else None
+
+    @property
+    def layer(self) -> str | None:
+        """The layer of the units and directions; None for an objective."""
+        return None if isinstance(self.goals[0], Objective) else self.goals[0].layer
 
     @property
     def apart(self) -> bool:
         """Whether the pictures do not depend on one another."""
         return self.single is None or self.single.pictures == 1
+
+    def unit(self, picture: int) -> Unit | None:
+        """The unit that a picture is of; None for a direction or an objective."""
+        goal = None if self.single is not None else self.goals[picture]
+        return goal if isinstance(goal, Unit) else None
 
     def objective(self, pictures: Sequence[int]) -> Objective:
         """The objective of some of the pictures, by their numbers."""
@@ -60,57 +72,55 @@ class Wanted:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
-def wanted(net: Network, goal: Goal, size: int | tuple[int, int] | None) -> Wanted:
-    """The goal, read and checked against the network.
+def read_goal(net: Network, goal: Goal, size: int | tuple[int, int] | None = None, padding: int = 0) -> Plan:
+    """The goal, read and checked against the network. padding: pixels that the transform adds on each side.
 
     Raises:
-        LensError: units that the network does not have, of different layers, or a size that is none.
+        LensError: units that the network does not have, of different layers, or an invalid size.
     """
     if isinstance(goal, Objective):
         _check(net, goal)
         n = goal.pictures
         names = (goal.name,) if n == 1 else tuple(f"{goal.name} [{i + 1} of {n}]" for i in range(n))
-        goals: tuple[Any, ...] = (goal,)
-        layers = goal.layers if goal.local else ()
+        goals: tuple[Unit | Direction | Objective, ...] = (goal,)
+        read, local = goal.layers, goal.layers if goal.local else ()
     else:
-        goals = tuple(_units(net, goal))
-        names = tuple(map(str, goals))
-        layers = () if any(getattr(g, "place", None) for g in goals) else (goals[0].layer,)
-    shape = _canvas(net, layers, size)
-    field = _field(net, layers, shape)
-    whole = not layers or any(receptive_field(net, name).whole for name in layers)
-    read = dict.fromkeys(goals[0].layers if isinstance(goal, Objective) else (goals[0].layer,))
-    return Wanted(goals, names, shape, central_neurons(net, [name for name in read if name], shape), field, whole)
+        units = _units_of_one_layer(net, goal)
+        goals, names = units, tuple(map(str, units))
+        read = (units[0].layer,)
+        local = () if any(isinstance(u, Unit) and u.place for u in units) else read
+    shape = _canvas(net, local, size)
+    read = tuple(dict.fromkeys(name for name in read if name))
+    centres = central_neurons(net, read, shape)
+    padded = central_neurons(net, read, _padded(shape, padding)) if padding else centres
+    whole = not local or any(receptive_field(net, name).whole for name in local)
+    return Plan(goals, names, shape, centres, padded, _field(net, local, shape), whole)
 
 
 def _check(net: Network, goal: Objective) -> None:
-    for unit in goal.units:
-        net.unit(unit) if isinstance(unit, Unit) else net.direction(unit)
+    if goal.units:
+        net.units_and_directions(goal.units)
     for name in goal.layers:
         if name:
-            net[net.layer_and_token(name)[0]].layout  # noqa: B018  raises for a layer that cannot be shown
+            net[net.layer_and_token(name)[0]].require_shown()
 
 
-def _units(net: Network, goal: Any) -> list[Unit | Direction]:
+def _units_of_one_layer(net: Network, goal: Any) -> tuple[Unit | Direction, ...]:
     if not isinstance(goal, (Unit, str, Direction, Iterable)):
         raise LensError(
             f'A goal is a Unit or its text "layer:channel", a Direction, an Objective, or a list; got {goal!r}.'
         )
-    several = [goal] if isinstance(goal, (Unit, str, Direction)) else list(goal)
-    if not several:
-        raise LensError("There is nothing to maximize: the list of units is empty.")
-    found: list[Unit | Direction] = []
-    for entry in several:
-        if isinstance(entry, Objective):
-            raise LensError("A list holds units and directions of one layer; maximize objectives one by one.")
-        found.append(net.direction(entry) if isinstance(entry, Direction) else net.unit(entry))
-    layers = sorted({g.layer for g in found})
+    several = goal if isinstance(goal, (Unit, str, Direction)) else list(goal)
+    if isinstance(several, list) and any(isinstance(entry, Objective) for entry in several):
+        raise LensError("A list holds units and directions of one layer; maximize objectives one by one.")
+    units = net.units_and_directions(several)
+    layers = sorted({unit.layer for unit in units})
     if len(layers) > 1:
         raise LensError(
             f"A list is optimized as one batch, so its units are of one layer; got {', '.join(layers)}. "
             "Call maximize once per layer."
         )
-    return found
+    return units
 
 
 def _canvas(net: Network, layers: Sequence[str], size: Any) -> tuple[int, ...]:
@@ -126,6 +136,10 @@ def _canvas(net: Network, layers: Sequence[str], size: Any) -> tuple[int, ...]:
             raise LensError(f"size is a side or (height, width) in pixels, got {size}.")
         return shape[0], int(height), int(width)
     return shape[0], *(min(n, side + MARGIN) for n, side in zip(shape[1:], _field(net, layers, shape), strict=True))
+
+
+def _padded(shape: tuple[int, ...], padding: int) -> tuple[int, ...]:
+    return shape if len(shape) != 3 else (shape[0], *(side + 2 * padding for side in shape[1:]))
 
 
 def _field(net: Network, layers: Sequence[str], shape: tuple[int, ...]) -> tuple[int, ...]:

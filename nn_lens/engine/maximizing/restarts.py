@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from nn_lens.engine.maximizing.maximize import Run
+from nn_lens.engine.network.arrays import as_numpy, correlations
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.images import rgb
 from nn_lens.engine.pictures.results import Result, tile_figure
@@ -61,13 +62,13 @@ def restarts(net: Network, unit: Unit | str, n: int = 9, *, steps: int | None = 
         LensError: n below 2, or a network of vectors.
         UnknownUnit: a unit that the network does not have.
     """
-    run = begun(net, unit, n, steps)
+    run = start(net, unit, n, steps)
     for _ in run.steps():
         pass
-    return judged(as_network(net), run.plan.goals[0], run)  # type: ignore[arg-type]
+    return evaluate(run)
 
 
-def begun(net: Network, unit: Unit | str, n: int, steps: int | None = None) -> Run:
+def start(net: Network, unit: Unit | str, n: int, steps: int | None = None) -> Run:
     """The run of all starts at once, whose steps are still to be taken."""
     net = as_network(net)
     if not isinstance(n, int) or n < 2:
@@ -77,24 +78,22 @@ def begun(net: Network, unit: Unit | str, n: int, steps: int | None = None) -> R
     return Run(net, [net.unit(unit)] * n, steps, range(n), exact=False)
 
 
-def judged(net: Network, unit: Unit, run: Run) -> Restarts:
+def evaluate(run: Run) -> Restarts:
     """How far the starts of a run agree that has taken its steps."""
-    found, n = run.result(), len(run.plan.names)
+    net, unit, result = run.net, run.plan.unit(0), run.result()
+    assert unit is not None
     row, column = unit.place or run.plan.centres[unit.layer]
     with net.evaluation(), torch.no_grad():
-        maps = net.outputs(torch.from_numpy(found.images), [unit.layer])[unit.layer]
-    answers = np.delete(maps[:, :, row, column].float().cpu().numpy(), unit.channel, axis=1)
-    pictures = agreement(found.images.reshape(n, -1))
-    layer = agreement(answers) if answers.shape[1] > 1 else pictures
-    mean = float(np.abs(found.activations.mean()))
-    spread = float(found.activations.std() / mean) if mean else 0.0
-    return Restarts(unit, found.images, found.activations, layer, pictures, spread)
+        maps = net.outputs(torch.from_numpy(result.images), [unit.layer])[unit.layer]
+    others = np.delete(as_numpy(maps[:, :, row, column]), unit.channel, axis=1)
+    pictures = agreement(result.images.reshape(len(result.images), -1))
+    layer = agreement(others) if others.shape[1] > 1 else pictures
+    mean = float(np.abs(result.activations.mean()))
+    spread = float(result.activations.std() / mean) if mean else 0.0
+    return Restarts(unit, result.images, result.activations, layer, pictures, spread)
 
 
 def agreement(rows: np.ndarray) -> float:
     """Mean pairwise correlation of (n, numbers) rows, negative ones counted as 0; constant rows agree with none."""
-    centred = rows.astype(np.float64) - rows.mean(1, keepdims=True)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    centred = np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-12)
-    pairs = (centred @ centred.T)[np.triu_indices(len(rows), 1)]
+    pairs = correlations(rows)[np.triu_indices(len(rows), 1)]
     return float(np.clip(pairs, 0, 1).mean())

@@ -1,0 +1,39 @@
+"""What one picture's way to the goal tells before the loop begins: its last rectifiers, and the memory that it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nn_lens.engine.maximizing.plan import Plan
+from nn_lens.engine.maximizing.rectifiers import LastRectifiers
+from nn_lens.engine.network.network import Network
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """`last_rectifiers`: the calls that stand last before the goal; `bytes_each` that a picture keeps for its backward pass."""
+
+    last_rectifiers: frozenset[int]
+    bytes_each: int
+
+
+def graph_facts(net: Network, plan: Plan) -> GraphFacts:
+    """Of one forward pass of a grey picture."""
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def count(t: torch.Tensor) -> Any:
+        # Weights are kept anyway, and views share their bytes. Nothing is given back, as there is no backward pass: a
+        # layer's own answer, kept by its graph, would keep the graph alive for ever.
+        if not t.requires_grad or t.grad_fn is not None:
+            kept[t.untyped_storage().data_ptr()] = t.untyped_storage()
+
+    weights = {p.untyped_storage().data_ptr() for p in net.model.parameters()}
+    x = torch.full((1, *plan.shape), 0.5)
+    with net.evaluation(), torch.enable_grad(), LastRectifiers() as noted:
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
+            maps = net.outputs(x.requires_grad_(), plan.objective([0]).layers)
+        last = frozenset[int]().union(*(noted.behind(m) for m in maps.values()))
+    return GraphFacts(last, sum(storage.nbytes() for pointer, storage in kept.items() if pointer not in weights))
