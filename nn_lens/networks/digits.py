@@ -70,8 +70,8 @@ def trained_digits_network(
 def digit_pictures() -> dict[str, Image.Image]:
     """One 8x8 test picture of each digit."""
     _, _, x, y = digits()
-    found = {}
+    pictures = {}
     for n in range(10):
         first = int((y == n).nonzero()[0])
-        found[f"digit {n}"] = Image.fromarray((x[first, 0].numpy() * 255).astype(np.uint8), "L")
-    return found
+        pictures[f"digit {n}"] = Image.fromarray((x[first, 0].numpy() * 255).astype(np.uint8), "L")
+    return pictures

@@ -161,22 +161,25 @@ def test_real_first_layer_is_in_colour(material):
     assert nl.filters(squeezenet(material), "features.0").images().shape == (64, 3, 3, 3)
 
 
-def test_results_show_themselves():
-    net = small()
-    x = torch.rand(3, 20, 28)
-    for found in (
-        nl.receptive_field(net, "3"),
-        nl.filters(net, "0"),
-        nl.filters(net, "3"),
-        nl.activations(net, x, "3"),
-        nl.maximize(net, "3:1", steps=2),
-    ):
-        figure = found.figure()
-        assert len(figure.axes) > 0
-        assert found.alt_text
-        assert repr(found) == repr(found)
-        png = Image.open(io.BytesIO(found._repr_png_()))
-        assert len(np.unique(np.asarray(png.convert("L")))) > 8
+RESULTS = {
+    "receptive field": (lambda net, x: nl.receptive_field(net, "3"), "Receptive field of 15x15 pixels, stride 4x4, offset -1,-1"),
+    "filters in colour": (lambda net, x: nl.filters(net, "0"), "6 filters"),
+    "filters": (lambda net, x: nl.filters(net, "3"), "8 filters"),
+    "activations": (lambda net, x: nl.activations(net, x, "3"), "8 activation maps"),
+    "maximized": (lambda net, x: nl.maximize(net, "3:1", steps=2), "Maximizing image of 3:1 at activation"),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_show_themselves(name):
+    make, says = RESULTS[name]
+    x = torch.rand(3, 20, 28, generator=torch.Generator().manual_seed(0))
+    found, again = (make(small(), x) for _ in range(2))
+    assert says in repr(found)
+    assert repr(found) == repr(again), "another one of the same says the same"
+    assert len(found.figure().axes) > 0
+    png = Image.open(io.BytesIO(found._repr_png_()))
+    assert len(np.unique(np.asarray(png.convert("L")))) > 8
 
 
 def test_functional_network_is_captured():

@@ -51,7 +51,7 @@ def test_the_default_colours_are_those_of_the_training_pictures(material):
     with np.load(material / "data" / "photos20_64px.npz") as data:
         pictures = read_pictures(data, "train")[0][::5].float() / 255
     np.testing.assert_allclose(p.colours_of(pictures), p.COLOURS, atol=1e-4)
-    shipped = np.load(p._SPECTRUM).astype(np.float32)
+    shipped = np.load(p.SPECTRUM).astype(np.float32)
     np.testing.assert_allclose(p.spectrum_of(pictures), shipped, rtol=2e-3, atol=1e-3)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import nn_lens as nl
@@ -25,8 +26,16 @@ def test_starts_differ_and_are_those_of_maximize(demo):
         alone = nl.maximize(demo, "relu2:5", seed=i, steps=12)
         assert np.abs(alone.images[0] - found.images[i]).max() <= 1 / 255
     assert np.abs(found.images[0] - found.images[1]).max() > 0.05
-    assert 0 <= found.picture_agreement <= 1
-    assert found.spread >= 0
+    pairs = np.corrcoef(found.images.reshape(3, -1).astype(float))[np.triu_indices(3, 1)]
+    assert found.picture_agreement == pytest.approx(pairs.clip(0, 1).mean(), abs=1e-6)
+    with torch.no_grad(), demo.evaluation():
+        maps = demo.outputs(torch.from_numpy(found.images), ["relu2"])["relu2"]
+    middle = np.argwhere(np.isclose(maps[0, 5], found.activations[0], rtol=1e-5))
+    others = np.stack([np.delete(m[:, middle[0][0], middle[0][1]], 5) for m in maps.numpy()])
+    pairs = np.corrcoef(others)[np.triu_indices(3, 1)]
+    assert found.agreement == pytest.approx(pairs.clip(0, 1).mean(), abs=1e-6)
+    mean = sum(found.activations) / 3
+    assert found.spread == pytest.approx(np.sqrt(sum((a - mean) ** 2 for a in found.activations) / 3) / mean, rel=1e-5)
     found.figure()
 
 

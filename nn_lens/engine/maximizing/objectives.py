@@ -258,7 +258,7 @@ def caricature(net: Network, picture: Any, layer: str, power: float = 1.0) -> Ob
 def inversion(net: Network, picture: Any, layer: str) -> Objective:
     """A picture that a layer cannot tell from `picture`: minus the squared distance of their maps, relative.
 
-    0 is reached when they are equal, -1 is as far as black silence. Reference: Mahendran and Vedaldi, 2015,
+    0 is reached when they are equal, -1 is the score of an all-zero map. Reference: Mahendran and Vedaldi, 2015,
     "Understanding deep image representations by inverting them".
     """
     target = _target(net, picture, layer)

@@ -27,7 +27,8 @@ COLOURS = ((0.5743, 0.2858, 0.0796), (0.5858, 0.0214, -0.1405), (0.5719, -0.3089
 
 CONTRAST = 0.2  # root mean square of the pixels around grey, about that of photographs
 
-_SPECTRUM = Path(__file__).with_name("spectrum.npy")  # made by the same script
+SPECTRUM = Path(__file__).with_name("spectrum.npy")
+"""The default of `maco`, made by the same script."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,8 @@ def spectrum_of(pictures: Any, colours: Any = COLOURS) -> torch.Tensor:
     x = _plain(torch.logit(_as_batch(pictures), 0.01), colours)
     window = torch.hann_window(x.shape[2], periodic=False)[:, None] * torch.hann_window(x.shape[3], periodic=False)
     x = (x - x.mean((2, 3), keepdim=True)) * window / window.square().mean().sqrt()
-    found: torch.Tensor = torch.fft.rfft2(x, norm="ortho").abs().mean(0)
-    return found
+    magnitudes: torch.Tensor = torch.fft.rfft2(x, norm="ortho").abs().mean(0)
+    return magnitudes
 
 
 @lru_cache(maxsize=64)
@@ -224,13 +225,13 @@ def _frequencies(height: int, width: int) -> torch.Tensor:
     """(H, W//2+1) in cycles per pixel."""
     fy = torch.fft.fftfreq(height)[:, None]
     fx = torch.fft.rfftfreq(width)[None]
-    found: torch.Tensor = (fx**2 + fy**2).sqrt()
-    return found
+    frequencies: torch.Tensor = (fx**2 + fy**2).sqrt()
+    return frequencies
 
 
 @cache
 def _default_spectrum() -> torch.Tensor:
-    return torch.from_numpy(np.load(_SPECTRUM).astype(np.float32))
+    return torch.from_numpy(np.load(SPECTRUM).astype(np.float32))
 
 
 def _magnitudes(table: torch.Tensor | None, shape: tuple[int, ...]) -> torch.Tensor:
@@ -252,9 +253,9 @@ def _magnitudes(table: torch.Tensor | None, shape: tuple[int, ...]) -> torch.Ten
     y = (fy * stretch + h // 2 / h) * 2 * h / h - 1
     x = fx * stretch * 4 - 1
     grid = torch.stack([x, y], -1)[None]
-    found = F.grid_sample(rolled[None], grid, padding_mode="border", align_corners=True)[0] * stretch
-    found[:, 0, 0] = 0
-    return found
+    magnitudes = F.grid_sample(rolled[None], grid, padding_mode="border", align_corners=True)[0] * stretch
+    magnitudes[:, 0, 0] = 0  # the mean, which stays grey
+    return magnitudes
 
 
 def _as_batch(pictures: Any) -> torch.Tensor:

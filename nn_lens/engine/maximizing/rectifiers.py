@@ -59,8 +59,8 @@ class LastRectifiers(TorchFunctionMode):
 
     def behind(self, tensor: torch.Tensor) -> frozenset[int]:
         """Numbers of the rectifier calls that `tensor` passes on."""
-        found = self._tags.get(id(tensor))
-        return found[1] if found is not None and found[0] is tensor else frozenset()
+        tagged, calls = self._tags.get(id(tensor), (None, frozenset[int]()))
+        return calls if tagged is tensor else frozenset()
 
 
 class Lively(TorchFunctionMode):

@@ -99,9 +99,12 @@ def standard(side: int = 224, whole: bool = False) -> Transform:
     12 degrees, 15 % and a shift of a fourteenth of the side. What such a picture shows is then there wherever it
     stands, and other networks see it more often, too.
     """
+    # Shifts of at least 4 pixels come to every offset of a stride of up to 4.
     if whole:
-        return compose([jitter(max(4.0, side / 14)), rotate(12), scale(0.15), blur(0.7)])
-    return compose([jitter(min(6.0, max(side / 16, 4.0))), rotate(8), scale(0.08), blur(0.7)])
+        shift = max(4.0, side / 14)  # 16 pixels at 224, a share that holds for other sides
+        return compose([jitter(shift), rotate(12), scale(0.15), blur(0.7)])
+    shift = min(6.0, max(side / 16, 4.0))  # at most what the margin around the field leaves room for
+    return compose([jitter(shift), rotate(8), scale(0.08), blur(0.7)])
 
 
 NONE = Transform()

@@ -263,9 +263,9 @@ class Network:
         wanted = {name: self.layer_and_token(name) for name in names}
         layouts = {name: self[layer].layout if layer else self._answer_layout for name, (layer, _) in wanted.items()}
         layers = list(dict.fromkeys(layer for layer, _ in wanted.values()))
-        found = self.run(lambda: self._forward(self.normalized(x), layers))
+        answers = self.run(lambda: self._forward(self.normalized(x), layers))
         return {
-            name: layouts[name].maps(found[layer]) if token is None else layouts[name].token(found[layer], token)
+            name: layouts[name].maps(answers[layer]) if token is None else layouts[name].token(answers[layer], token)
             for name, (layer, token) in wanted.items()
         }
 
@@ -332,9 +332,9 @@ def receptive_field(net: Network, layer: str) -> ReceptiveField:
     Raises:
         UnknownLayer: no such layer, or it cannot be shown.
     """
-    found = as_network(net)[layer]
-    found.require_shown()
-    field = found.receptive_field
+    asked = as_network(net)[layer]
+    asked.require_shown()
+    field = asked.receptive_field
     assert field is not None
     return field
 

@@ -48,8 +48,8 @@ class Step:
 
     def key_of(self, index: int, name: str) -> Key:
         """Of a tensor argument, which tensor it was when the call was made."""
-        wanted = self.argument(index, name)
-        return next(k for k, t in zip(self.read, tensors((self.args, self.kwargs)), strict=True) if t is wanted)
+        asked = self.argument(index, name)
+        return next(k for k, t in zip(self.read, tensors((self.args, self.kwargs)), strict=True) if t is asked)
 
     def back(self, labels: torch.Tensor) -> list[tuple[Key, torch.Tensor]] | None:
         """The labels of what the call read, None if they cannot be told: no such function, or elements are mixed."""
@@ -61,12 +61,12 @@ class Step:
             return None
         if self.kind in ELEMENTWISE | {"batch_norm"} and first.shape == labels.shape:
             return [(self.read[0], labels)]
-        found = None
+        back = None
         if self.kind in ("pool", "resize"):
-            found = _whole_channels(labels, first.shape)
+            back = _whole_channels(labels, first.shape)
         elif self.kind == "reduction":
-            found = self._spread(labels, first.shape)
-        return None if found is None else [(self.read[0], found)]
+            back = self._spread(labels, first.shape)
+        return None if back is None else [(self.read[0], back)]
 
     def _moved(self, labels: torch.Tensor) -> list[tuple[Key, torch.Tensor]] | None:
         """Of a function that only moves elements: it is called again, on the elements' numbers."""

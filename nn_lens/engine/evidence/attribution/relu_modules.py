@@ -83,9 +83,9 @@ class _Watch(TorchFunctionMode):
 
     def reason(self) -> str | None:
         """What stands in the way of hooks, in words."""
-        found = [name for name in self.functions if name in _RELU]
-        if found:
-            return f"it calls {found[0]} as a function, which hooks on nn.ReLU modules do not see"
+        relus = [name for name in self.functions if name in _RELU]
+        if relus:
+            return f"it calls {relus[0]} as a function, which hooks on nn.ReLU modules do not see"
         if self.functions:
             names = ", ".join(dict.fromkeys(self.functions))
             return f"it uses {names}, and the method has a rule for ReLU only"
