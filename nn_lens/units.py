@@ -19,6 +19,9 @@ class Unit:
 
     Raises:
         UnknownUnit: a negative or non-integer number, or a row without a column.
+
+    >>> str(nl.Unit("features.3", 12)), nl.Unit.parse("features.3:12@4,5").place
+    ('features.3:12', (4, 5))
     """
 
     layer: str
@@ -72,7 +75,11 @@ class Unit:
 
 @dataclass(frozen=True)
 class Direction:
-    """A (C,) vector over a layer's channels; hashable, stored as a tuple of floats."""
+    """A (C,) vector over a layer's channels; hashable, stored as a tuple of floats.
+
+    >>> str(nl.Direction("relu1", [1, 0, -0.5]))
+    'relu1:direction of 3 channels'
+    """
 
     layer: str
     vector: tuple[float, ...]

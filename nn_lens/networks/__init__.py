@@ -27,6 +27,9 @@ def demo(name: str = "photos") -> Network:
 
     Raises:
         LensError: there is no such network.
+
+    >>> nl.demo()
+    Network(Sequential, input (3, 64, 64), 31 layers, 4804 units, normalized as given)
     """
     if name not in _NETWORKS:
         near = nearest(str(name), _NETWORKS) or list(_NETWORKS)

@@ -9,7 +9,8 @@ from models import small, state
 from reference import maximizing as slow
 
 import nn_lens as nl
-from nn_lens.engine.maximizing.objectives import Answers, gram_similarity
+from nn_lens.engine.maximizing.objective import Answers
+from nn_lens.engine.maximizing.objectives import gram_similarity
 
 o = nl.objectives
 

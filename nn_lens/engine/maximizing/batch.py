@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nn_lens.engine.maximizing.ascent import Ascent
-from nn_lens.engine.maximizing.objectives import Answers
+from nn_lens.engine.maximizing.objective import Answers
 from nn_lens.engine.maximizing.parametrizations import Parametrization
 from nn_lens.engine.maximizing.plan import Plan
 from nn_lens.engine.maximizing.rectifiers import Lively

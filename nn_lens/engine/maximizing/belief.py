@@ -102,6 +102,10 @@ def sample_unit(net: Network, unit: Unit | str, *, n: int = 15, sweeps: int = 20
 
     Raises:
         LensError: another network or layer, or n or sweeps below 1.
+
+    >>> found = nl.sample_unit(nl.demo("belief"), "hidden.1:3", n=4, sweeps=2)
+    >>> found.images.shape, found.mean.shape
+    ((4, 1, 8, 8), (1, 8, 8))
     """
     net = as_network(net)
     model = net.model

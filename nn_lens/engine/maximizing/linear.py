@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from nn_lens.engine.maximizing.objectives import Answers
+from nn_lens.engine.maximizing.objective import Answers
 from nn_lens.engine.maximizing.parametrizations import CONTRAST
 from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal
 from nn_lens.engine.network.arrays import as_numpy
@@ -86,6 +86,10 @@ def linear_maximizers(
 
     Raises:
         LensError: another bound, a radius of 0 or less, or a goal that `maximize` refuses too.
+
+    >>> found = nl.linear_maximizers(nl.demo(), "conv1:7")
+    >>> found.images.shape, found.exact
+    ((1, 3, 25, 25), array([ True]))
     """
     net = as_network(net)
     if bound not in _BOUNDS:

@@ -118,6 +118,10 @@ def maximize(
 
     Raises:
         LensError: units of different layers, a size the network does not take, or a failing forward.
+
+    >>> found = nl.maximize(nl.demo(), ["relu2:1", "relu2:2"], steps=4)
+    >>> found.images.shape, found.history.shape
+    ((2, 3, 29, 29), (4, 2))
     """
     run = Run(net, goal, steps, seed, size, parametrization, transforms)
     for step in run.steps():
@@ -136,7 +140,13 @@ def maximize_steps(
     parametrization: Parametrization | None = None,
     transforms: Transform | None = None,
 ) -> Iterator[Step]:
-    """The steps of `maximize` as they happen; same arguments. Closing the iterator stops within a step."""
+    """The steps of `maximize` as they happen; same arguments. Closing the iterator stops within a step.
+
+    >>> steps = nl.maximize_steps(nl.demo(), "relu2:1")
+    >>> next(steps).index, next(steps).index
+    (0, 1)
+    >>> steps.close()
+    """
     return Run(net, goal, steps, seed, size, parametrization, transforms).steps()
 
 

@@ -1,21 +1,19 @@
-"""What to maximize: an algebra of objectives with +, - and * number.
+"""What to maximize: units, directions, layers, classes, several pictures at once, and penalties.
 
-An objective turns what a network answers to N pictures into N numbers. `channel(unit) - 0.1 *
-total_variation()` is one too, and `-neuron(unit)` is the unit's negative side. Reference: Olah, Mordvintsev
-and Schubert, 2017, "Feature visualization".
+Objectives add up: `channel(unit) - 0.1 * total_variation()` is one too, and `-neuron(unit)` is the unit's negative
+side. Reference: Olah, Mordvintsev and Schubert, 2017, "Feature visualization".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from nn_lens.engine.maximizing.objective import Answers, Objective
 from nn_lens.engine.maximizing.transforms import blurred
-from nn_lens.engine.network.labels import class_index
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.picture import read_picture
 from nn_lens.errors import LensError
@@ -24,105 +22,15 @@ from nn_lens.units import Direction, Unit, as_unit
 _SIMILARITIES = ("dot", "cosine", "dot_cosine")
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What an objective sees.
-
-    `maps` (N,C,h,w) by layer; `pictures` (N,C,H,W) in [0,1] before transforms; `centres` the (row, column) by layer
-    of the neuron in the middle of the canvas; `labels` of the classes, if the network has any.
-    """
-
-    maps: Mapping[str, torch.Tensor]
-    pictures: torch.Tensor
-    centres: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    labels: tuple[str, ...] | None = None
-
-    def place(self, layer: str) -> tuple[int, int]:
-        """The (row, column) of the neuron in the middle of the canvas."""
-        h, w = self.maps[layer].shape[2:]
-        return self.centres.get(layer, (h // 2, w // 2))
-
-    def neuron(self, unit: Unit) -> torch.Tensor:
-        """(N,) activation of a neuron; of a channel, in the middle of the canvas."""
-        row, column = unit.place or self.place(unit.layer)
-        return self.maps[unit.layer][:, unit.channel, row, column]
-
-    def class_index(self, target: int | str) -> int:
-        """The index of a class, given as such or by its label."""
-        return class_index(target, self.labels, self.maps[""].shape[1])
-
-
-Value = Callable[[Answers], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Objective:
-    """A named function from `Answers` to (N,) numbers.
-
-    `layers` are those whose maps it reads; `pictures` how many pictures it makes at once, 1 unless they depend
-    on one another; `local`: it looks at neurons in the middle of the canvas only, so that a canvas of their
-    receptive field will do; `still`: it compares place by place, so that the picture is not moved by default.
-    """
-
-    name: str
-    layers: tuple[str, ...]
-    value: Value
-    units: tuple[Unit | Direction, ...] = ()
-    pictures: int = 1
-    local: bool = False
-    still: bool = False
-
-    def __add__(self, other: Objective) -> Objective:
-        if not isinstance(other, Objective):
-            return NotImplemented
-        return self._joined(other, "+", 1.0)
-
-    def __sub__(self, other: Objective) -> Objective:
-        if not isinstance(other, Objective):
-            return NotImplemented
-        return self._joined(other, "-", -1.0)
-
-    def __mul__(self, factor: float) -> Objective:
-        if isinstance(factor, Objective):
-            raise LensError("Objectives are multiplied by numbers, not by one another; add them with weights.")
-        number = float(factor)
-        return replace(self, name=f"{number:g} * {self._bracketed()}", value=lambda a: number * self.value(a))
-
-    __rmul__ = __mul__
-
-    def __neg__(self) -> Objective:
-        return self * -1.0
-
-    def __truediv__(self, factor: float) -> Objective:
-        return self * (1 / float(factor))
-
-    def _joined(self, other: Objective, sign: str, weight: float) -> Objective:
-        if self.pictures != other.pictures and 1 not in (self.pictures, other.pictures):
-            raise LensError(
-                f"{self.name} makes {self.pictures} pictures and {other.name} {other.pictures}; give both the same n."
-            )
-        return Objective(
-            f"{self.name} {sign} {other._bracketed() if sign == '-' else other.name}",
-            tuple(dict.fromkeys(self.layers + other.layers)),
-            lambda a: self.value(a) + weight * other.value(a),
-            self.units + other.units,
-            max(self.pictures, other.pictures),
-            self.local and other.local,
-            self.still or other.still,
-        )
-
-    def _bracketed(self) -> str:
-        return f"({self.name})" if " + " in self.name or " - " in self.name else self.name
-
-    def __repr__(self) -> str:
-        return f"Objective({self.name})"
-
-
 # ---- units, layers, directions, classes ----
 
 
 def neuron(unit: Unit | str) -> Objective:
-    """The activation at the unit's row and column, or without them in the middle of the canvas."""
+    """The activation at the unit's row and column, or without them in the middle of the canvas.
+
+    >>> nl.objectives.neuron("relu3:1") / 2
+    Objective(0.5 * neuron(relu3:1))
+    """
     unit = as_unit(unit)
     return Objective(
         f"neuron({unit})", (unit.layer,), lambda a: a.neuron(unit), (unit,), local=unit.place is None
@@ -130,7 +38,11 @@ def neuron(unit: Unit | str) -> Objective:
 
 
 def channel(unit: Unit | str) -> Objective:
-    """The mean of the unit's activation map."""
+    """The mean of the unit's activation map.
+
+    >>> nl.objectives.channel("relu3:1").layers
+    ('relu3',)
+    """
     unit = as_unit(unit)
     return Objective(
         f"channel({unit})", (unit.layer,), lambda a: a.maps[unit.layer][:, unit.channel].mean((1, 2)), (unit,)
@@ -138,12 +50,20 @@ def channel(unit: Unit | str) -> Objective:
 
 
 def layer(name: str) -> Objective:
-    """The mean square of all activations of a layer (DeepDream; Mordvintsev et al., 2015)."""
+    """The mean square of all activations of a layer (DeepDream; Mordvintsev et al., 2015).
+
+    >>> nl.maximize(nl.demo(), nl.objectives.layer("relu1"), steps=2).images.shape  # it looks at the whole canvas
+    (1, 3, 64, 64)
+    """
     return Objective(f"layer({name})", (name,), lambda a: a.maps[name].square().mean((1, 2, 3)))
 
 
 def token(unit: Unit | str, index: int = 0) -> Objective:
-    """The unit's activation at a token that has no place in the picture: 0 is a vision transformer's class token."""
+    """The unit's activation at a token that has no place in the picture: 0 is a vision transformer's class token.
+
+    >>> nl.objectives.token("encoder.layers.0:3")
+    Objective(token(encoder.layers.0:3, 0))
+    """
     unit = as_unit(unit)
     name = f"{unit.layer}[{int(index)}]"
     return Objective(f"token({unit}, {index})", (name,), lambda a: a.maps[name][:, unit.channel, 0, 0], (unit,))
@@ -160,6 +80,9 @@ def direction(
 
     Raises:
         LensError: another similarity or place.
+
+    >>> nl.objectives.direction(nl.Direction("conv1", [1.0] * 48), "cosine", at="centre")
+    Objective(direction(conv1:direction of 48 channels, cosine, at centre))
     """
     if similarity not in _SIMILARITIES:
         raise LensError(f"similarity is one of {', '.join(_SIMILARITIES)}, got {similarity!r}.")
@@ -184,12 +107,20 @@ def direction(
 
 
 def logit(index: int | str) -> Objective:
-    """The raw output of a class, given by its index or label."""
+    """The raw output of a class, given by its index or label.
+
+    >>> nl.maximize(nl.demo(), nl.objectives.logit("tabby cat"), steps=2).goals
+    ('logit(tabby cat)',)
+    """
     return Objective(f"logit({index})", ("",), lambda a: a.maps[""][:, a.class_index(index), 0, 0])
 
 
 def probability(index: int | str) -> Objective:
-    """The softmax probability of a class, given by its index or label."""
+    """The softmax probability of a class, given by its index or label.
+
+    >>> nl.objectives.probability(3) / 2
+    Objective(0.5 * probability(3))
+    """
     return Objective(
         f"probability({index})", ("",), lambda a: a.maps[""][:, :, 0, 0].softmax(1)[:, a.class_index(index)]
     )
@@ -206,6 +137,9 @@ def diversity(unit: Unit | str, n: int = 4, weight: float = 1.0) -> Objective:
 
     Raises:
         LensError: n below 2.
+
+    >>> nl.maximize(nl.demo(), nl.objectives.diversity("relu1:5", n=2), steps=2).goals
+    ('diversity(relu1:5) [1 of 2]', 'diversity(relu1:5) [2 of 2]')
     """
     unit = as_unit(unit)
 
@@ -221,6 +155,9 @@ def between(a: Unit | str, b: Unit | str, n: int = 5) -> Objective:
 
     Raises:
         LensError: n below 2.
+
+    >>> nl.maximize(nl.demo(), nl.objectives.between("relu1:5", "relu1:9", n=3), steps=2).images.shape
+    (3, 3, 25, 25)
     """
     first, second = as_unit(a), as_unit(b)
     t = torch.linspace(0, 1, _several(n))
@@ -242,6 +179,10 @@ def caricature(net: Network, picture: Any, layer: str, power: float = 1.0) -> Ob
     """A picture that exaggerates what a layer sees in `picture`: dot times cosine^`power` of all its maps.
 
     Reference: Olah et al., 2018, "The building blocks of interpretability"; lucid's caricatures.
+
+    >>> net = nl.demo()
+    >>> nl.objectives.caricature(net, net.samples["cat"], "relu3")
+    Objective(caricature(relu3))
     """
     target = _target(net, picture, layer)
 
@@ -260,6 +201,10 @@ def inversion(net: Network, picture: Any, layer: str) -> Objective:
 
     0 is reached when they are equal, -1 is the score of an all-zero map. Reference: Mahendran and Vedaldi, 2015,
     "Understanding deep image representations by inverting them".
+
+    >>> net = nl.demo()
+    >>> nl.maximize(net, nl.objectives.inversion(net, net.samples["cat"], "relu1"), steps=2).images.shape
+    (1, 3, 64, 64)
     """
     target = _target(net, picture, layer)
 
@@ -274,7 +219,11 @@ def inversion(net: Network, picture: Any, layer: str) -> Objective:
 
 
 def total_variation() -> Objective:
-    """The mean absolute difference of neighbouring pixels; subtract it for smoother pictures."""
+    """The mean absolute difference of neighbouring pixels; subtract it for smoother pictures.
+
+    >>> nl.objectives.channel("relu3:1") - 0.1 * nl.objectives.total_variation()
+    Objective(channel(relu3:1) - 0.1 * total_variation())
+    """
 
     def value(a: Answers) -> torch.Tensor:
         x = a.pictures
@@ -284,19 +233,31 @@ def total_variation() -> Objective:
 
 
 def l1(target: Any = 0.5) -> Objective:
-    """The mean absolute distance of the pixels from `target`, a number or a picture in [0,1]."""
+    """The mean absolute distance of the pixels from `target`, a number or a picture in [0,1].
+
+    >>> -nl.objectives.l1()
+    Objective(-1 * l1(0.5))
+    """
     return Objective(f"l1({_said(target)})", (), lambda a: _off(a.pictures, target).abs().mean(1), local=True)
 
 
 def l2(target: Any = 0.5) -> Objective:
-    """The root mean square distance of the pixels from `target`, a number or a picture in [0,1]."""
+    """The root mean square distance of the pixels from `target`, a number or a picture in [0,1].
+
+    >>> nl.objectives.neuron("conv1:3") - nl.objectives.l2(0.25)
+    Objective(neuron(conv1:3) - l2(0.25))
+    """
     return Objective(
         f"l2({_said(target)})", (), lambda a: _off(a.pictures, target).square().mean(1).add(1e-12).sqrt(), local=True
     )
 
 
 def blur(sigma: float = 1.0) -> Objective:
-    """The mean absolute difference of the picture from itself blurred with a Gaussian of `sigma` pixels."""
+    """The mean absolute difference of the picture from itself blurred with a Gaussian of `sigma` pixels.
+
+    >>> nl.objectives.logit(3) - nl.objectives.blur(2)
+    Objective(logit(3) - blur(2))
+    """
     if not sigma > 0:
         raise LensError(f"blur takes a sigma above 0 pixels, got {sigma}.")
 

@@ -59,6 +59,10 @@ def fourier(decay: float = 1.3, contrast: float | None = CONTRAST, colours: Any 
 
     Raises:
         LensError: a contrast that is not between 0 and .5.
+
+    >>> smooth = nl.parametrizations.fourier(decay=2)
+    >>> nl.maximize(nl.demo(), "relu1:5", parametrization=smooth, steps=2).images.shape
+    (1, 3, 25, 25)
     """
     if contrast is not None and not 0 < contrast < 0.5:
         raise LensError(f"contrast is above 0 and below .5, or None, got {contrast}.")
@@ -92,7 +96,13 @@ def fourier(decay: float = 1.3, contrast: float | None = CONTRAST, colours: Any 
 
 
 def pixels(deviation: float = 0.01, colours: Any = None) -> Parametrization:
-    """Pictures as plain pixels before a sigmoid: noisier than `fourier`, kept for comparison."""
+    """Pictures as plain pixels before a sigmoid: noisier than `fourier`, kept for comparison.
+
+    >>> pixels = nl.parametrizations.pixels()
+    >>> free = pixels.start((3, 8, 10), [torch.Generator().manual_seed(0)])
+    >>> free.shape, pixels.picture(free, (3, 8, 10)).shape
+    (torch.Size([1, 3, 8, 10]), torch.Size([1, 3, 8, 10]))
+    """
 
     def picture(free: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         return _sigmoid(_coloured(free, colours))
@@ -108,6 +118,9 @@ def maco(spectrum: Any = None, colours: Any = COLOURS) -> Parametrization:
 
     spectrum: (C,h,w//2+1) mean magnitudes of decorrelated channels, such as `spectrum_of` gives; the default is that
     of the bundled network's training pictures. colours: as for `fourier`.
+
+    >>> nl.maximize(nl.demo(), "relu1:5", parametrization=nl.parametrizations.maco(), steps=2).images.shape
+    (1, 3, 25, 25)
     """
     table = None if spectrum is None else torch.as_tensor(spectrum, dtype=torch.float32)
     if table is not None and table.ndim != 3:
@@ -131,6 +144,11 @@ def from_picture(picture: Any, decay: float = 1.3, colours: Any = COLOURS) -> Pa
 
     Raises:
         PictureError: when it is used with a canvas that the picture does not fit.
+
+    >>> net = nl.demo()
+    >>> dream = nl.parametrizations.from_picture(net.samples["cat"])
+    >>> nl.maximize(net, nl.objectives.layer("relu2"), parametrization=dream, steps=2).images.shape
+    (1, 3, 64, 64)
     """
     base = fourier(decay, colours=colours)
 
@@ -148,6 +166,10 @@ def ball(radius: float, centre: float = 0.5) -> Parametrization:
 
     Reference: Erhan et al., 2009, "Visualizing higher-layer features of a deep network", activation maximization.
     Values beyond [0,1] are cut where the input is a picture.
+
+    >>> found = nl.maximize(nl.demo(), "relu1:5", parametrization=nl.parametrizations.ball(1.0), steps=2)
+    >>> round(float(((found.images - 0.5) ** 2).sum() ** 0.5), 3)
+    1.0
     """
     if not radius > 0:
         raise LensError(f"ball takes a radius above 0, got {radius}.")
@@ -161,7 +183,13 @@ def ball(radius: float, centre: float = 0.5) -> Parametrization:
 
 
 def vector(low: float | Sequence[float] = 0.0, high: float | Sequence[float] = 1.0) -> Parametrization:
-    """Inputs that are no pictures: one free number per feature, kept between `low` and `high`."""
+    """Inputs that are no pictures: one free number per feature, kept between `low` and `high`.
+
+    >>> net = nl.Network(torch.nn.Sequential(torch.nn.Linear(4, 2)), (4,))
+    >>> found = nl.maximize(net, "0:1", parametrization=nl.parametrizations.vector(low=-1, high=2), steps=4)
+    >>> found.images.shape, bool((abs(found.images - 0.5) <= 1.5).all())
+    ((1, 4), True)
+    """
     bounds = torch.as_tensor(low, dtype=torch.float32), torch.as_tensor(high, dtype=torch.float32)
     if not bool((bounds[0] < bounds[1]).all()):
         raise LensError("vector needs low below high for every feature.")
@@ -180,6 +208,9 @@ def colours_of(pictures: Any) -> torch.Tensor:
     """(C,C) square root of the covariance of the channels of (N,C,H,W) pictures in [0,1], largest column of length 1.
 
     Its columns are decorrelated colours, the strongest first: for `fourier`, `pixels` and `maco`.
+
+    >>> nl.parametrizations.colours_of(torch.rand(5, 3, 8, 8)).shape
+    torch.Size([3, 3])
     """
     values = _as_batch(pictures).transpose(0, 1).flatten(1).double()
     covariance = torch.cov(values).reshape(len(values), len(values))
@@ -191,7 +222,11 @@ def colours_of(pictures: Any) -> torch.Tensor:
 
 
 def spectrum_of(pictures: Any, colours: Any = COLOURS) -> torch.Tensor:
-    """(C,H,W//2+1) mean magnitudes of the decorrelated channels of (N,C,H,W) pictures in [0,1], for `maco`."""
+    """(C,H,W//2+1) mean magnitudes of the decorrelated channels of (N,C,H,W) pictures in [0,1], for `maco`.
+
+    >>> nl.parametrizations.spectrum_of(torch.rand(5, 3, 8, 10)).shape
+    torch.Size([3, 8, 6])
+    """
     x = _plain(torch.logit(_as_batch(pictures), 0.01), colours)
     window = torch.hann_window(x.shape[2], periodic=False)[:, None] * torch.hann_window(x.shape[3], periodic=False)
     x = (x - x.mean((2, 3), keepdim=True)) * window / window.square().mean().sqrt()

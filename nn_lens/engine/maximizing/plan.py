@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nn_lens.engine.maximizing import objectives
-from nn_lens.engine.maximizing.objectives import Objective
+from nn_lens.engine.maximizing.objective import Objective
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.errors import LensError
 from nn_lens.units import Direction, Unit

@@ -61,6 +61,10 @@ def restarts(net: Network, unit: Unit | str, n: int = 9, *, steps: int | None = 
     Raises:
         LensError: n below 2, or a network of vectors.
         UnknownUnit: a unit that the network does not have.
+
+    >>> found = nl.restarts(nl.demo(), "relu1:5", n=3, steps=4)
+    >>> found.images.shape, 0 <= found.agreement <= 1
+    ((3, 3, 25, 25), True)
     """
     run = start(net, unit, n, steps)
     for _ in run.steps():

@@ -57,34 +57,59 @@ class Transform:
 
 
 def jitter(pixels: float) -> Transform:
-    """Shifts by up to `pixels` in both directions."""
+    """Shifts by up to `pixels` in both directions.
+
+    >>> nl.transforms.jitter(8)
+    Transform(shift=8, angle=0.0, zoom=0.0, padding=0, blur=0.0)
+    """
     return Transform(shift=_at_least_0("pixels", pixels))
 
 
 def rotate(degrees: float) -> Transform:
-    """Turns by up to `degrees` either way."""
+    """Turns by up to `degrees` either way.
+
+    >>> nl.transforms.rotate(10).angle
+    10
+    """
     return Transform(angle=_at_least_0("degrees", degrees))
 
 
 def scale(share: float) -> Transform:
-    """Scales by up to `share` up and down; .08 means .92 to 1.08."""
+    """Scales by up to `share` up and down; .08 means .92 to 1.08.
+
+    >>> nl.transforms.scale(0.08).zoom
+    0.08
+    """
     if not 0 <= share < 1:
         raise LensError(f"scale takes a share from 0 to below 1, got {share}.")
     return Transform(zoom=share)
 
 
 def blur(sigma: float) -> Transform:
-    """Smooths with a Gaussian of `sigma` pixels: what shows between neighbouring pixels only does not count."""
+    """Smooths with a Gaussian of `sigma` pixels: what shows between neighbouring pixels only does not count.
+
+    >>> nl.transforms.blur(0.7).blur
+    0.7
+    """
     return Transform(blur=_at_least_0("sigma", sigma))
 
 
 def pad(pixels: int) -> Transform:
-    """A reflected border of `pixels` around the picture; the network has to take the larger picture."""
+    """A reflected border of `pixels` around the picture; the network has to take the larger picture.
+
+    >>> nl.maximize(nl.demo(), "relu1:5", transforms=nl.transforms.pad(4), steps=2).images.shape
+    (1, 3, 25, 25)
+    """
     return Transform(padding=int(_at_least_0("pixels", pixels)))
 
 
 def compose(transforms: Sequence[Transform]) -> Transform:
-    """Several transforms as the one resampling and blur that they amount to; ranges add up, as do squares of blurs."""
+    """Several transforms as the one resampling and blur that they amount to; ranges add up, as do squares of blurs.
+
+    >>> t = nl.transforms
+    >>> t.compose([t.jitter(2), t.rotate(5), t.jitter(1)])
+    Transform(shift=3.0, angle=5.0, zoom=0.0, padding=0, blur=0.0)
+    """
     zoom = math.prod(1 + t.zoom for t in transforms) - 1
     return Transform(
         sum(t.shift for t in transforms), sum(t.angle for t in transforms), zoom, sum(t.padding for t in transforms),
@@ -98,6 +123,9 @@ def standard(side: int = 224, whole: bool = False) -> Transform:
     whole: for goals that look at the whole canvas, such as classes, which have no field that could be shifted off it:
     12 degrees, 15 % and a shift of a fourteenth of the side. What such a picture shows is then there wherever it
     stands, and other networks see it more often, too.
+
+    >>> nl.transforms.standard(64).shift, nl.transforms.standard(224, whole=True).shift
+    (4.0, 16.0)
     """
     # Shifts of at least 4 pixels come to every offset of a stride of up to 4.
     if whole:

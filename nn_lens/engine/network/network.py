@@ -51,6 +51,10 @@ class Network:
 
     Raises:
         NetworkError: no input shape fits, or the model fails in forward; says what was tried.
+
+    >>> net = nl.Network(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 5), torch.nn.ReLU()), (3, 16, 24))
+    >>> [(layer.name, layer.kind, layer.output_shape) for layer in net.layers]
+    [('0', 'Conv2d', (4, 12, 20)), ('1', 'ReLU', (4, 12, 20))]
     """
 
     def __init__(
@@ -155,6 +159,9 @@ class Network:
 
         Raises:
             UnknownLayer, UnknownUnit: it does not have one of them. LensError: there are none.
+
+        >>> nl.demo().units(["relu1:3", nl.Unit("relu2", 5)])
+        (Unit(layer='relu1', channel=3, row=None, column=None), Unit(layer='relu2', channel=5, row=None, column=None))
         """
         return tuple(self.unit(entry) for entry in _several(asked))
 
@@ -206,7 +213,12 @@ class Network:
         return as_numpy(answer[0, :, 0, 0])
 
     def predict(self, picture: Any, k: int = 5) -> list[tuple[str, float]]:
-        """The `k` most probable classes, [(label, probability)], by softmax over the raw outputs."""
+        """The `k` most probable classes, [(label, probability)], by softmax over the raw outputs.
+
+        >>> net = nl.demo()
+        >>> net.predict(net.samples["cat"], k=1)[0][0]
+        'tabby cat'
+        """
         scores = torch.from_numpy(self.scores(picture))
         values, indices = scores.softmax(0).topk(min(k, len(scores)))
         return [(self.label(int(i)), float(v)) for i, v in zip(indices, values, strict=True)]
@@ -220,6 +232,9 @@ class Network:
 
         Raises:
             LensError: there is no such class. NetworkError: the model does not answer with one score per class.
+
+        >>> nl.demo().class_index("tabby cat")
+        5
         """
         return class_index(target, self.labels, self._answer_layout.channels)
 
@@ -331,6 +346,10 @@ def receptive_field(net: Network, layer: str) -> ReceptiveField:
 
     Raises:
         UnknownLayer: no such layer, or it cannot be shown.
+
+    >>> field = nl.receptive_field(nl.demo(), "conv2")
+    >>> field.size, field.stride, field.box(0, 0)
+    ((13, 13), (2, 2), (0, 0, 7, 7))
     """
     asked = as_network(net)[layer]
     asked.require_shown()

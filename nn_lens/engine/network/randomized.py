@@ -17,6 +17,11 @@ def randomized(net: Network, seed: int = 0) -> Network:
 
     Raises:
         NetworkError: the model cannot be copied.
+
+    >>> net = nl.demo()
+    >>> own, shuffled = net.model.conv1.weight, nl.randomized(net).model.conv1.weight
+    >>> torch.equal(own, shuffled), torch.equal(own.flatten().sort()[0], shuffled.flatten().sort()[0])
+    (False, True)
     """
     copy = as_network(net).frozen_copy()
     generator = torch.Generator().manual_seed(seed)
