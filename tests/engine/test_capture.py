@@ -162,7 +162,10 @@ def test_real_first_layer_is_in_colour(material):
 
 
 RESULTS = {
-    "receptive field": (lambda net, x: nl.receptive_field(net, "3"), "Receptive field of 15x15 pixels, stride 4x4, offset -1,-1"),
+    "receptive field": (
+        lambda net, x: nl.receptive_field(net, "3"),
+        "Receptive field of 15x15 pixels, stride 4x4, offset -1,-1",
+    ),
     "filters in colour": (lambda net, x: nl.filters(net, "0"), "6 filters"),
     "filters": (lambda net, x: nl.filters(net, "3"), "8 filters"),
     "activations": (lambda net, x: nl.activations(net, x, "3"), "8 activation maps"),
