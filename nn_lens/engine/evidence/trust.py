@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from nn_lens.engine.evidence.examples import DatasetExamples, dataset_examples
 from nn_lens.engine.maximizing.maximize import Maximized, maximize
+from nn_lens.engine.maximizing.plan import central_neurons
 from nn_lens.engine.maximizing.restarts import Restarts, restarts
-from nn_lens.engine.maximizing.transforms import Transform, blurred
+from nn_lens.engine.maximizing.transforms import Transform, gaussian_blur
+from nn_lens.engine.network.arrays import as_numpy, correlations
 from nn_lens.engine.network.network import Network, as_network, receptive_field
 from nn_lens.engine.network.randomized import randomized as randomized_copy
 from nn_lens.engine.pictures.images import rgb
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 
 STARTS = 9  # of `agreement`
 _NATURAL = 8  # pictures of each kind that a path is compared with
+_APART = (
+    0.05  # less than this, and natural pictures resemble one another no more than others: a quotient would be noise
+)
+_RANGE = (-1, 1.5)  # of a layer's similarity, so that one layer does not rule the mean over layers
 _RARELY, _ALWAYS = 0.01, 0.99
 
 
@@ -59,13 +66,13 @@ def percentile(
     """
     net = as_network(net)
     unit = net.unit(unit)
-    found = _examples(net, unit, examples)
+    known = _examples(net, unit, examples)
     image = maximized or maximize(net, unit)
     reached = float(image.activations[0])
-    value = found.percentile(unit, reached)
-    middle, largest = (float(x) for x in found.quantiles(unit, (0.5, 1)))
+    value = known.percentile(unit, reached)
+    middle, largest = (float(x) for x in known.quantiles(unit, (0.5, 1)))
     text = (
-        f"The maximizing image drives {unit} to {reached:.3g}, above {value:.4g} % of {found.count} pictures "
+        f"The maximizing image drives {unit} to {reached:.3g}, above {value:.4g} % of {known.count} pictures "
         f"(half of them reach {middle:.3g}, the strongest {largest:.3g}). It shows the peak of what the unit answers "
         "to, an exaggeration: the mode of a distribution does not look like a typical sample of it."
     )
@@ -126,26 +133,26 @@ def natural_path(
     unit = net.unit(unit)
     if len(net.input_shape) != 3:
         raise LensError("natural_path compares pictures; this network reads vectors.")
-    found = _examples(net, unit, examples, _NATURAL)
+    known = _examples(net, unit, examples, _NATURAL)
     image = torch.from_numpy((maximized or maximize(net, unit)).images[0])
-    natural = [x for x in found.top[unit] if x.activation > 0][:_NATURAL]
-    others = found.spectrum(unit, _NATURAL + 2)[1:-1]
+    natural = [x for x in known.top[unit] if x.activation > 0][:_NATURAL]
+    others = known.spectrum(unit, _NATURAL + 2)[1:-1]
     if len(natural) < 2 or len(others) < 2:
         raise LensError(f"Fewer than 2 pictures move {unit} above 0: there is no natural path to compare with.")
     field = receptive_field(net, unit.layer)
-    cuts = [field.cut(found.picture(x), (x.row, x.column), image.shape) for x in (*natural, *others)]
+    cuts = [field.cut(known.picture(x), (x.row, x.column), image.shape) for x in (*natural, *others)]
     layers = _up_to(net, unit.layer)
     with net.evaluation(), torch.no_grad():
         maps = net.outputs(torch.stack([image, *cuts]).float(), layers)
     similarity = []
     for name in layers:
-        ranks = np.stack([rankdata(code) for code in maps[name].float().mean((2, 3)).cpu().numpy()])
-        between = _correlations(ranks)
+        ranks = np.stack([rankdata(code) for code in as_numpy(maps[name].float().mean((2, 3)))])
+        between = correlations(ranks)
         a, b = slice(1, 1 + len(natural)), slice(1 + len(natural), None)
         own = between[a, a][np.triu_indices(len(natural), 1)].mean()
         rest = between[a, b].mean()
-        similarity.append((between[0, a].mean() - rest) / max(own - rest, 0.05))
-    values = np.clip(similarity, -1, 1.5).astype(np.float32)
+        similarity.append((between[0, a].mean() - rest) / max(own - rest, _APART))
+    values = np.clip(similarity, *_RANGE).astype(np.float32)
     return NaturalPath(unit, tuple(layers), values, _path_badge(unit, layers, values))
 
 
@@ -226,13 +233,13 @@ def transfer(net: Network, unit: Unit | str, *, maximized: Maximized | None = No
     place = unit.place or _centre(net, unit, tuple(x.shape))
     with net.evaluation(), torch.no_grad():
         maps = net.outputs(torch.stack([x, *changed.values()]), [unit.layer])[unit.layer]
-    answers = maps[:, unit.channel, place[0], place[1]].float().cpu().numpy()
+    answers = as_numpy(maps[:, unit.channel, place[0], place[1]])
     shares = answers[1:] / answers[0] if answers[0] > 0 else np.full(len(changed), np.nan)
     value = float(shares.mean())
     each = ", ".join(f"{name} {share:.0%}" for name, share in zip(changed, shares, strict=True))
     text = f"Changed in ways that it was not made for, the picture keeps {value:.0%} of its activation: {each}."
     if not value >= 0.5:
-        text += " It lives from details that do not survive: do not read much into them."
+        text += " It relies on details that these changes destroy: do not read much into them."
     return Badge(value, "transfer", text, not value >= 0.5)
 
 
@@ -240,9 +247,9 @@ def liveliness(net: Network, unit: Unit | str, *, examples: DatasetExamples | No
     """Share of the pictures, 0 to 1, that move the unit above 0: dead, rarely, often or always active."""
     net = as_network(net)
     unit = net.unit(unit)
-    found = _examples(net, unit, examples)
-    value = found.active(unit)
-    of = f"of {found.count} pictures"
+    known = _examples(net, unit, examples)
+    value = known.active(unit)
+    of = f"of {known.count} pictures"
     if value == 0:
         text = (
             f"{unit} is dead: no picture {of} moves it above 0. Its maximizing image shows what would, not what does."
@@ -263,12 +270,12 @@ def agreement(net: Network, unit: Unit | str, *, starts: Restarts | None = None)
     """
     net = as_network(net)
     unit = net.unit(unit)
-    found = starts or restarts(net, unit, STARTS)
-    value = found.agreement
+    made = starts or restarts(net, unit, STARTS)
+    value = made.agreement
     text = (
-        f"{len(found.images)} random starts lead to pictures that the layer answers to alike by {value:.2f}, where 1 is in "
-        f"the same mixture of features; their pixels agree by {found.picture_agreement:.2f}, and their activations "
-        f"spread by {found.spread:.0%}."
+        f"{len(made.images)} random starts lead to pictures that the layer answers to alike by {value:.2f}, where 1 is in "
+        f"the same mixture of features; their pixels agree by {made.picture_agreement:.2f}, and their activations "
+        f"spread by {made.spread:.0%}."
     )
     if value < 0.5:
         text += " One picture is not all that drives this unit: look at several."
@@ -281,7 +288,7 @@ def agreement(net: Network, unit: Unit | str, *, starts: Restarts | None = None)
 def _examples(net: Network, unit: Unit, examples: DatasetExamples | None, k: int = 9) -> DatasetExamples:
     if examples is None:
         return dataset_examples(net, unit, k=k, progress=False)
-    examples.top[unit]  # raises for a unit that the pass did not look at
+    examples.require(unit)
     return examples
 
 
@@ -293,22 +300,11 @@ def _up_to(net: Network, layer: str) -> list[str]:
     return [names[i] for i in picks]
 
 
-def _correlations(rows: np.ndarray) -> np.ndarray:
-    centred = rows - rows.mean(1, keepdims=True)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    centred = np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-12)
-    return np.asarray(centred @ centred.T)
-
-
 def _centre(net: Network, unit: Unit, shape: tuple[int, ...]) -> tuple[int, int]:
-    from nn_lens.engine.maximizing.plan import central_neurons
-
     return central_neurons(net, [unit.layer], shape)[unit.layer]
 
 
 def _jpeg(x: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
-    from PIL import Image
-
     planes = []
     for plane in (x * 255).round().to(torch.uint8).numpy():
         file = io.BytesIO()
@@ -328,6 +324,6 @@ _CHANGES: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
     "less contrast": lambda x, g: x.mean((1, 2), keepdim=True) * 0.3 + x * 0.7,
     "brighter": lambda x, g: (x + 0.1).clamp(0, 1),
     "darker": lambda x, g: (x - 0.1).clamp(0, 1),
-    "blur": lambda x, _g: blurred(x[None], 1.4)[0],
+    "blur": lambda x, _g: gaussian_blur(x[None], 1.4)[0],
     "shift": _shifted,
 }

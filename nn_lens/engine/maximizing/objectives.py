@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from nn_lens.engine.maximizing.objective import Answers, Objective
-from nn_lens.engine.maximizing.transforms import blurred
+from nn_lens.engine.maximizing.transforms import gaussian_blur
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.picture import read_picture
 from nn_lens.errors import LensError
@@ -263,7 +263,7 @@ def blur(sigma: float = 1.0) -> Objective:
 
     def value(a: Answers) -> torch.Tensor:
         x = a.pictures
-        return (x - blurred(x, sigma)).abs().flatten(1).mean(1)
+        return (x - gaussian_blur(x, sigma)).abs().flatten(1).mean(1)
 
     return Objective(f"blur({sigma:g})", (), value, local=True)
 

@@ -53,7 +53,7 @@ class Transform:
         if self.shift or self.angle or self.zoom:
             grid = F.affine_grid(matrices.to(x), list(x.shape), align_corners=False)
             x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-        return blurred(x, self.blur) if self.blur else x
+        return gaussian_blur(x, self.blur) if self.blur else x
 
 
 def jitter(pixels: float) -> Transform:
@@ -138,7 +138,7 @@ def standard(side: int = 224, whole: bool = False) -> Transform:
 NONE = Transform()
 
 
-def blurred(x: torch.Tensor, sigma: float) -> torch.Tensor:
+def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """Gaussian blur of (N,C,H,W) pictures, with a border that repeats its last pixel."""
     radius = max(1, round(3 * sigma))
     line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device) / sigma) ** 2)

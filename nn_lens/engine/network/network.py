@@ -67,14 +67,14 @@ class Network:
         if not isinstance(model, nn.Module):
             raise NetworkError(f"A Network is made of a torch.nn.Module, got a {type(model).__name__}.")
         self._runner = Runner(model)
-        probed = probing.probed(self._runner, input_shape)
-        self.input_shape, self.output_shape = probed.input_shape, probed.output_shape
-        self._takes_channels_last = probed.takes_channels_last
+        probe = probing.probe(self._runner, input_shape)
+        self.input_shape, self.output_shape = probe.input_shape, probe.output_shape
+        self._takes_channels_last = probe.takes_channels_last
         self._mean_std, self._said = normalization_of(model, self.input_shape, normalize)
         self._fields = Fields(self._runner, self.input_shape)
         self._layers = {
             seen.name: layer_of(seen, probing.BATCH, self.input_shape, self._fields)
-            for seen in probed.seen
+            for seen in probe.seen
             if seen.output_shape is not None
         }
         self.labels = labels_of(model, labels, self.output_shape)

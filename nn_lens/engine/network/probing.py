@@ -17,7 +17,7 @@ _SIDES = (224, 299, 64, 32, 28)
 
 
 @dataclass(frozen=True)
-class Probed:
+class Probe:
     """What a model did with grey inputs of `input_shape`: the layers in the order of their first call, and its answer.
 
     `takes_channels_last`: whether it answers the same to pictures whose channels lie side by side in memory.
@@ -29,7 +29,7 @@ class Probed:
     takes_channels_last: bool
 
 
-def probed(runner: Runner, given: Sequence[int] | None) -> Probed:
+def probe(runner: Runner, given: Sequence[int] | None) -> Probe:
     """Runs the model on grey inputs of the shape that is given, else of those that its first layer may read, until one fits.
 
     Raises:
@@ -51,7 +51,7 @@ def probed(runner: Runner, given: Sequence[int] | None) -> Probed:
         with runner.evaluation(), torch.no_grad():
             takes_channels_last = memory_format.same_answer(runner.model, grey, answer)
         first = capture.first_tensor(answer)
-        return Probed(shape, tuple(seen), None if first is None else tuple(first.shape), takes_channels_last)
+        return Probe(shape, tuple(seen), None if first is None else tuple(first.shape), takes_channels_last)
     if not tried:
         raise NetworkError(
             f"{runner.name} has no convolution and no linear layer to tell what it reads; "

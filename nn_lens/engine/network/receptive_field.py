@@ -105,7 +105,7 @@ class Fields:
     def of(self, layer: str, layout: Layout) -> ReceptiveField:
         """The field of a layer whose output lies like that."""
         if layer not in self._known:
-            self._known[layer] = measured(self._runner, self._input_shape, layer, layout)
+            self._known[layer] = measure(self._runner, self._input_shape, layer, layout)
         return self._known[layer]
 
     def of_copy(self, runner: Runner) -> Fields:
@@ -113,7 +113,7 @@ class Fields:
         return Fields(runner, self._input_shape, self._known)
 
 
-def measured(runner: Runner, input_shape: tuple[int, ...], layer: str, layout: Layout) -> ReceptiveField:
+def measure(runner: Runner, input_shape: tuple[int, ...], layer: str, layout: Layout) -> ReceptiveField:
     """The theoretical receptive field of a layer's units; exact for convolutions, pooling and their branches."""
     if len(input_shape) != 3:
         size = input_shape[0], 1
