@@ -203,25 +203,19 @@ def test_pictures_that_cannot_be_read_are_said():
 
 
 def test_a_pass_goes_on_where_it_stopped(tmp_path):
-    net, x, file = small(), pictures(200, (3, 20, 28)), tmp_path / "pass.npz"
-    net_size = 16
-    import nn_lens.engine.evidence.examples as module
-
+    net, file = small(), tmp_path / "pass.npz"
+    x = DataLoader(TensorDataset(pictures(200)), batch_size=16)
     whole = nl.dataset_examples(net, "3", x, progress=False)
-    original, module._batch_size = module._batch_size, lambda _net: net_size
-    try:
-        steps = nl.dataset_examples_steps(net, "3", x, resume=file)
-        for _ in range(3):
-            partial = next(steps)
-        assert partial.count == 48
-        steps.close()
-        assert file.is_file()
-        calls = []
-        handle = net.model[0].register_forward_hook(lambda _m, inputs, _o: calls.append(len(inputs[0])))
-        found = nl.dataset_examples(net, "3", x, resume=file, progress=False)
-        handle.remove()
-    finally:
-        module._batch_size = original
+    steps = nl.dataset_examples_steps(net, "3", x, resume=file)
+    for _ in range(3):
+        partial = next(steps)
+    assert partial.count == 48
+    steps.close()
+    assert file.is_file()
+    calls = []
+    handle = net.model[0].register_forward_hook(lambda _m, inputs, _o: calls.append(len(inputs[0])))
+    found = nl.dataset_examples(net, "3", x, resume=file, progress=False)
+    handle.remove()
     assert sum(calls) == 200 - 48
     assert found.count == 200
     for unit in whole.units:
@@ -332,6 +326,9 @@ def test_what_was_not_looked_at_is_named():
     found = nl.dataset_examples(small(), "3:1", pictures(), progress=False)
     with pytest.raises(nl.LensError, match="3:2 is not among the 1 units"):
         found.top["3:2"]
+    with pytest.raises(nl.LensError, match="3:2 is not among the 1 units"):
+        found.require("3:2")
+    found.require("3:1")
     with pytest.raises(nl.LensError, match="share from 0 to 1"):
         found.quantiles("3:1", 2)
 

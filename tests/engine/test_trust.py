@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,11 @@ from models import small
 from torch import nn
 
 import nn_lens as nl
+from nn_lens.engine.maximizing.plan import central_neurons
 
 
 def maximized(net: nl.Network, unit: str, images: np.ndarray) -> object:
     """A maximizing image as if the loop had made it, with the network's own answer."""
-    from dataclasses import replace
-
     made = nl.maximize(net, unit, steps=1)
     place = made_place(net, unit, images.shape[1:])
     maps = nl.activations(net, torch.from_numpy(images[0]), nl.Unit.parse(unit).layer).maps
@@ -24,8 +24,6 @@ def maximized(net: nl.Network, unit: str, images: np.ndarray) -> object:
 
 
 def made_place(net: nl.Network, unit: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    from nn_lens.engine.maximizing.plan import central_neurons
-
     layer = nl.Unit.parse(unit).layer
     return central_neurons(net, [layer], shape)[layer]
 
@@ -72,8 +70,6 @@ def test_liveliness_and_percentile_of_known_brightness():
     assert "is dead" in dead.text
     assert "always active" in always.text
     white = nl.maximize(net, "relu:1", steps=1)
-    from dataclasses import replace
-
     beyond = nl.trust.percentile(net, "relu:1", examples=found, maximized=replace(white, activations=np.array([0.1])))
     assert float(beyond) == 100
     assert "does not look like a typical sample" in beyond.text
@@ -131,6 +127,7 @@ def test_transfer_tells_a_template_from_a_checkerboard():
     assert not bright.warning
     assert float(fine) < float(bright) - 0.1
     assert "blur 0%" in fine.text
+    assert fine.warning == ("relies on details that these changes destroy" in fine.text)
     assert "less contrast 70%" in fine.text
 
 
@@ -140,5 +137,19 @@ def test_vectors_have_no_pictures_to_compare():
         nl.trust.natural_path(net, "1:0")
     with pytest.raises(nl.LensError, match="transfer changes pictures"):
         nl.trust.transfer(net, "1:0")
-    found = nl.dataset_examples(net, "1", torch.rand(20, 4), progress=False)
-    assert 0 <= float(nl.trust.percentile(net, "1:0", examples=found)) <= 100
+
+
+def test_the_percentile_of_vectors_is_counted():
+    """Of the unit max(x, 0), the numbers 1 to 20: an image that reaches 15.5 is above 15 of 20."""
+    model = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
+    with torch.no_grad():
+        model[0].weight.fill_(1)
+        model[0].bias.zero_()
+    net = nl.Network(model, (1,), False)
+    found = nl.dataset_examples(net, "1", torch.arange(1.0, 21)[:, None], progress=False)
+    made = replace(nl.maximize(net, "1:0", steps=1), activations=np.array([15.5]))
+    assert float(nl.trust.percentile(net, "1:0", examples=found, maximized=made)) == 75
+    equal = replace(made, activations=np.array([15.0]))
+    assert float(nl.trust.percentile(net, "1:0", examples=found, maximized=equal)) == 72.5
+    with pytest.raises(nl.LensError, match="is not among the 1 units that were looked at"):
+        nl.trust.percentile(net, "1:0", examples=nl.dataset_examples(net, "0", torch.rand(5, 1), progress=False))

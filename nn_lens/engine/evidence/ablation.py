@@ -8,7 +8,6 @@ who look at the accuracy class by class.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +17,11 @@ import numpy as np
 import torch
 
 from nn_lens.engine.network import capture
+from nn_lens.engine.network.arrays import as_numpy
+from nn_lens.engine.network.labels import class_index
 from nn_lens.engine.network.layouts import Layout
 from nn_lens.engine.network.network import Network, as_network
-from nn_lens.engine.pictures.datasets import Batch, Source, source_of
+from nn_lens.engine.pictures.datasets import PictureBatch, Source, source_of
 from nn_lens.engine.pictures.images import ORANGE
 from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError
@@ -29,7 +30,6 @@ from nn_lens.units import Unit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_NUMBERS = 1 << 24  # of the largest layer that a batch may hold: 64 MiB in float32
 _SHOWN = 10
 _AXES = {"channels_last": 3, "tokens": 2}  # where the channels are, if not at 1
 
@@ -180,22 +180,22 @@ def ablate(
         that the network does not have. NetworkError: the model fails, or does not answer with one score per class.
     """
     net = as_network(net)
-    wanted = _units(net, units)
+    changed = tuple(dict.fromkeys(net.units(units)))
     scale = _finite(scale)
     if not isinstance(controls, int) or isinstance(controls, bool) or controls < 0:
         raise LensError(f"controls is a whole number of random draws, 0 for none, got {controls!r}.")
     source = source_of(net, pictures)
     given = _given_targets(net, source, targets)
-    draws, no_control = _draws(net, wanted, controls, seed)
-    sums = _Sums(net, [wanted, *draws], scale)
-    for batch in source.batches(_batch_size(net)):
+    draws, no_control = _draws(net, changed, controls, seed)
+    sums = _Sums(net, [changed, *draws], scale)
+    for batch in source.batches(net.batch_size()):
         sums.add(batch, None if given is None else [given[i] for i in batch.indices])
         if on_progress is not None:
             on_progress(batch.read, source.total)
     before, after, classes = np.concatenate(sums.before), np.concatenate(sums.after), sums.targets()
     control = sums.control(draws) if draws else None
     skipped = tuple(source.skipped)
-    return Ablation(wanted, scale, before, after, classes, control, net.labels, skipped, no_control)
+    return Ablation(changed, scale, before, after, classes, control, net.labels, skipped, no_control)
 
 
 class _Sums:
@@ -211,14 +211,14 @@ class _Sums:
         self._moved = np.zeros((len(sets) - 1, 1))  # (draws,classes) sums of the changes
         self._right = np.zeros(len(sets) - 1)  # (draws,) how many pictures are answered rightly
 
-    def add(self, batch: Batch, targets: list[int] | None) -> None:
+    def add(self, batch: PictureBatch, targets: list[int] | None) -> None:
         """The pictures of a batch; targets: None for the batch's own."""
         known = batch.targets if targets is None else targets
         self.known.append(known)
         # The same hooks as for the others, that change nothing: a model may choose its way by whether there are any.
         before = _scores(self.net, batch.pictures, dict.fromkeys(self.changes[0], lambda output: output))
-        if known is not None and (min(known) < 0 or max(known) >= before.shape[1]):
-            raise _outside(next(t for t in known if not 0 <= t < before.shape[1]), before.shape[1])
+        for target in known or ():
+            class_index(target, self.net.labels, before.shape[1])
         first, *others = (_scores(self.net, batch.pictures, changes) for changes in self.changes)
         self.before.append(before)
         self.after.append(first)
@@ -254,7 +254,7 @@ def _scores(net: Network, x: torch.Tensor, changes: Mapping[str, Callable[[torch
     missing = [name for name in changes if name not in done]
     if missing:
         raise LensError(f"Layer {missing[0]!r} was not called in this forward pass, so its units cannot be changed.")
-    return np.asarray(answer[:, :, 0, 0].float().cpu().numpy()).copy()
+    return as_numpy(answer[:, :, 0, 0])
 
 
 def _changes(net: Network, units: Iterable[Unit], scale: float) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
@@ -263,12 +263,12 @@ def _changes(net: Network, units: Iterable[Unit], scale: float) -> dict[str, Cal
     for unit in units:
         by_layer.setdefault(unit.layer, []).append(unit)
     return {
-        name: partial(_scaled, layout=net[name].layout, units=of_layer, scale=scale)
+        name: partial(_scale_units, layout=net[name].layout, units=of_layer, scale=scale)
         for name, of_layer in by_layer.items()
     }
 
 
-def _scaled(output: torch.Tensor, layout: Layout, units: list[Unit], scale: float) -> torch.Tensor:
+def _scale_units(output: torch.Tensor, layout: Layout, units: list[Unit], scale: float) -> torch.Tensor:
     """A copy of a layer's output with some units multiplied, each once."""
     new = output.clone()
     channels = sorted({u.channel for u in units if u.place is None})
@@ -313,13 +313,6 @@ def _draws(net: Network, units: tuple[Unit, ...], controls: int, seed: int) -> t
 # ---- what was asked ----
 
 
-def _units(net: Network, units: Any) -> tuple[Unit, ...]:
-    several = [units] if isinstance(units, (str, Unit)) or not isinstance(units, Iterable) else list(units)
-    if not several:
-        raise LensError('There is nothing to change: units is empty; pass a unit like "features.3:12", or a list.')
-    return tuple(dict.fromkeys(net.unit(u) for u in several))
-
-
 def _finite(scale: Any) -> float:
     try:
         value = float(scale)
@@ -335,39 +328,14 @@ def _given_targets(net: Network, source: Source, targets: Any) -> list[int] | No
         return None
     if isinstance(targets, str) or not isinstance(targets, Iterable) or getattr(targets, "ndim", 1) == 0:
         targets = [targets]
-    found = [_class(net, t) for t in targets]
+    classes = [net.class_index(t) for t in targets]
     # A loader may leave out and repeat: its targets go by the dataset's own numbers.
     count = source.total if source.loader is None or source.one_by_one else len(source.items)
     if count is None:
         raise LensError("targets go with a source of known length; let this dataset yield (picture, target) pairs.")
-    if len(found) != count:
-        raise LensError(f"targets has {len(found)} entries for {count} pictures; pass one class per picture.")
-    return found
-
-
-def _class(net: Network, target: Any) -> int:
-    if isinstance(target, str):
-        if not net.labels or target not in net.labels:
-            raise LensError(f"There is no class {target!r}; pass its index, or one of `network.labels`.")
-        return net.labels.index(target)
-    try:
-        index = operator.index(target.item() if hasattr(target, "item") else target)
-    except (TypeError, ValueError, RuntimeError):
-        raise LensError(f"A target is a class index or a label, got {target!r}.") from None
-    classes = net.output_shape[1] if net.output_shape and len(net.output_shape) == 2 else index + 1
-    if not 0 <= index < classes:
-        raise _outside(index, classes)
-    return index
-
-
-def _outside(target: int, classes: int) -> LensError:
-    return LensError(f"Target {target} is outside the network's classes, which are 0 to {classes - 1}.")
-
-
-def _batch_size(net: Network) -> int:
-    """As many pictures as keep the largest layer modest."""
-    largest = max((math.prod(layer.output_shape) for layer in net.layers), default=1)
-    return max(1, min(64, _NUMBERS // max(1, largest)))
+    if len(classes) != count:
+        raise LensError(f"targets has {len(classes)} entries for {count} pictures; pass one class per picture.")
+    return classes
 
 
 def _right(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from nn_lens.engine.evidence.extremes import Extremes, Side
 from nn_lens.engine.evidence.reservoir import Sample
 from nn_lens.engine.network.network import Network
-from nn_lens.engine.pictures.datasets import Batch
+from nn_lens.engine.pictures.datasets import PictureBatch
 from nn_lens.errors import LensError
 from nn_lens.units import Direction, Unit
 
@@ -58,11 +58,11 @@ class Pass(Extremes):
                         self._places[column] = unit.place
         self._where = {column: (name, n) for name, columns in self._columns.items() for n, column in enumerate(columns)}
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: PictureBatch) -> None:
         """The pictures of a batch."""
         with self.net.evaluation(), torch.no_grad():
-            found = self.net.outputs(batch.pictures, list(self._columns))
-        maps = {name: self._maps(name, m.float().cpu()) for name, m in found.items()}
+            outputs = self.net.outputs(batch.pictures, list(self._columns))
+        maps = {name: self._maps(name, m.float().cpu()) for name, m in outputs.items()}
         values = torch.empty(len(batch.pictures), len(self._where))
         for name, columns in self._columns.items():
             values[:, columns] = self._scores(maps[name])

@@ -68,7 +68,8 @@ def between(net: Network, a: Unit | str, b: Unit | str, n: int = 5) -> list[Dire
     first, second = net.unit(a), net.unit(b)
     if first.layer != second.layer or first.channel == second.channel:
         raise LensError(f"between takes two channels of one layer, got {first} and {second}.")
-    ends = np.eye(net[first.layer].layout.channels)[[first.channel, second.channel]]
+    channels = net[first.layer].layout.channels
+    ends = [Direction.of(unit, channels).vector for unit in (first, second)]
     weights = np.linspace(0, 1, max(2, _at_least_1("n", n)))
     return _directions(first.layer, np.outer(1 - weights, ends[0]) + np.outer(weights, ends[1]))
 
@@ -108,10 +109,10 @@ def _codes(net: Network, layer: str, pictures: Any, seed: int, n: int) -> np.nda
         codes.append(maps[:, :, places].transpose(1, 2).flatten(0, 1))
         if sum(map(len, codes)) >= _MOST:
             break
-    found = torch.cat(codes)[:_MOST].numpy()
-    if len(found) < n:
-        raise LensError(f"{len(found)} answers of {layer!r} give at most {len(found)} directions; got n={n}.")
-    return np.asarray(found)
+    rows = torch.cat(codes)[:_MOST].numpy()
+    if len(rows) < n:
+        raise LensError(f"{len(rows)} answers of {layer!r} give at most {len(rows)} directions; got n={n}.")
+    return np.asarray(rows)
 
 
 def _directions(layer: str, vectors: np.ndarray) -> list[Direction]:

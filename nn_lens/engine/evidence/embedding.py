@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.datasets import source_of
 from nn_lens.engine.pictures.images import rgb
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 _SIDE = 32  # of a thumbnail
 _CELLS = 24  # thumbnails across a figure
+_MARGIN = 0.08  # of the axes, on each side of the points
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +80,7 @@ class Embedding(Result):
             for i in self._apart():
                 picture = OffsetImage(self.thumbnails[i], zoom=zoom)
                 axes.add_artist(AnnotationBbox(picture, tuple(self.points[i]), frameon=False, pad=0))
-        axes.margins(0.08)
+        axes.margins(_MARGIN)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title(f"{_METHODS[self.method]} of {self.layer}", fontsize=9)
@@ -87,7 +89,7 @@ class Embedding(Result):
     def _apart(self) -> np.ndarray:
         """Rows of `points` that a figure has room for: each that is not within a thumbnail of one before."""
         span = np.maximum(np.ptp(self.points, axis=0), 1e-12)
-        scaled = self.points / span * _CELLS / 1.16  # with the margins
+        scaled = self.points / span * _CELLS / (1 + 2 * _MARGIN)
         free, shown = np.ones(len(scaled), bool), []
         for i in range(len(scaled)):
             if free[i]:
@@ -144,10 +146,10 @@ def _read(net: Network, layer: str, pictures: Any) -> tuple[np.ndarray, np.ndarr
     """Codes, thumbnails, numbers in the source, and why pictures are missing."""
     source = source_of(net, pictures)
     codes, thumbnails, indices = [], [], []
-    for batch in source.batches():
+    for batch in source.batches(net.batch_size()):
         with net.evaluation(), torch.no_grad():
             maps = net.outputs(batch.pictures, [layer])[layer]
-        codes.append(maps.float().mean((2, 3)).cpu().numpy())
+        codes.append(as_numpy(maps.float().mean((2, 3))))
         indices += batch.indices
         if batch.pictures.ndim == 4:
             thumbnails.append(rgb(_small(batch.pictures).cpu().numpy()))
@@ -179,8 +181,8 @@ def _pca(codes: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     axes = min(2, *codes.shape)
-    found = PCA(axes, random_state=seed).fit_transform(codes.astype(np.float64))
-    return np.pad(found, ((0, 0), (0, 2 - axes))).astype(np.float32)
+    points = PCA(axes, random_state=seed).fit_transform(codes.astype(np.float64))
+    return np.pad(points, ((0, 0), (0, 2 - axes))).astype(np.float32)
 
 
 def _tsne(codes: np.ndarray, seed: int, perplexity: float) -> np.ndarray:
@@ -190,5 +192,5 @@ def _tsne(codes: np.ndarray, seed: int, perplexity: float) -> np.ndarray:
     start = "pca" if codes.shape[1] > 1 else "random"
     # Threads add up in any order, and t-SNE makes another picture of the last bit.
     with threadpool_limits(1):
-        found = TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(codes)
-    return np.asarray(found, np.float32)
+        points = TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(codes)
+    return np.asarray(points, np.float32)

@@ -116,8 +116,8 @@ class DatasetExamples(Result):
 
     def values(self, unit: Unit | Direction | str) -> np.ndarray:
         """(n,) float32 scores of the pictures, or of a uniform sample of them, without NaN."""
-        found = self._known.sample.column(self._column(unit))
-        return np.asarray(found[~np.isnan(found)])
+        values = self._known.sample.column(self._column(unit))
+        return np.asarray(values[~np.isnan(values)])
 
     def quantiles(self, unit: Unit | Direction | str, q: Any = (0, 0.25, 0.5, 0.75, 1)) -> np.ndarray:
         """Values below which the shares `q` (0 to 1) of the pictures lie, linear between pictures."""
@@ -155,7 +155,7 @@ class DatasetExamples(Result):
         ranks = np.unique(np.linspace(0, len(order) - 1, max(2, n)).round().astype(int))
         picks = [*self.bottom[self.units[column]][:1], *self.top[self.units[column]][:1]]
         middle = [(int(indices[i]), float(values[i])) for i in order[ranks[1:-1]]]
-        return [picks[0], *self._placed(column, middle), picks[-1]]
+        return [picks[0], *self._at_strongest(column, middle), picks[-1]]
 
     @property
     def alt_text(self) -> str:
@@ -197,24 +197,32 @@ class DatasetExamples(Result):
         figure.tight_layout()
         return figure
 
+    def require(self, unit: Unit | Direction | str) -> None:
+        """Nothing, for a unit that the pass looked at.
+
+        Raises:
+            UnknownUnit: it did not.
+        """
+        self._column(unit)
+
     def _column(self, unit: Unit | Direction | str) -> int:
         return _column({u: i for i, u in enumerate(self.units)}, unit)
 
     def _examples(self, side: Side, column: int) -> list[Example]:
-        found = []
+        examples = []
         for j in range(self.k):
             index = int(side.indices[column, j])
             if index != NONE:
                 place = int(side.rows[column, j]), int(side.columns[column, j])
-                found.append(self._example(column, index, float(side.values[column, j]), place))
-        return found
+                examples.append(self._example(column, index, float(side.values[column, j]), place))
+        return examples
 
     def _example(self, column: int, index: int, value: float, place: tuple[int, int]) -> Example:
         net, unit = self._net, self.units[column]
         box = receptive_field(net, unit.layer).box(*place) if len(net.input_shape) == 3 else None
         return Example(index, value, *place, box, self.picture)
 
-    def _placed(self, column: int, picks: Sequence[tuple[int, float]]) -> list[Example]:
+    def _at_strongest(self, column: int, picks: Sequence[tuple[int, float]]) -> list[Example]:
         """Examples of pictures whose strongest place is not known yet."""
         net, unit = self._net, self.units[column]
         if not picks:
@@ -262,12 +270,12 @@ def dataset_examples(
     from tqdm.auto import tqdm
 
     source = source_of(as_network(net), dataset)
-    found: DatasetExamples | None = None
+    known: DatasetExamples | None = None
     with tqdm(total=source.total, unit=" pictures", disable=not progress, delay=1, leave=False) as bar:
-        for found in dataset_examples_steps(net, units, source, k, score, resume=resume, seed=seed):
-            bar.update(found.count - bar.n)
-    assert found is not None
-    return found
+        for known in dataset_examples_steps(net, units, source, k, score, resume=resume, seed=seed):
+            bar.update(known.count - bar.n)
+    assert known is not None
+    return known
 
 
 def dataset_examples_steps(
@@ -285,57 +293,40 @@ def dataset_examples_steps(
     Same arguments and errors. Closing the iterator stops within a batch.
     """
     net = as_network(net)
-    wanted = tuple(_units(net, units))
+    looked_at = tuple(dict.fromkeys(net.units_and_directions(units, layers=True)))
     if not isinstance(k, int) or k < 1:
         raise LensError(f"k is a whole number of examples, 1 or more, got {k!r}.")
     if isinstance(score, str) and score not in ("max", "mean"):
         raise LensError(f'score is "max", "mean" or a callable (N,C,H,W) -> (N,C), got {score!r}.')
-    return _steps(net, wanted, source_of(net, dataset), k, score, resume, seed)
+    return _steps(net, looked_at, source_of(net, dataset), k, score, resume, seed)
 
 
 def _steps(
     net: Network, units: tuple[Unit | Direction, ...], source: Source, k: int, score: Score, resume: Any, seed: int
 ) -> Iterator[DatasetExamples]:
     name = score if isinstance(score, str) else getattr(score, "__qualname__", "callable")
-    state = Pass(net, units, k, score, seed, keep=source.one_by_one)
+    ongoing = Pass(net, units, k, score, seed, keep=source.one_by_one)
     file = None if resume is None else Path(resume).expanduser()
-    question = {"units": [str(u) for u in units], "k": k, "score": name, "seed": seed, "weights": net.fingerprint()}
+    settings = {"units": [str(u) for u in units], "k": k, "score": name, "seed": seed, "weights": net.fingerprint()}
     if file is not None and file.is_file():
-        state.load(file, question)
+        ongoing.load(file, settings)
     saved = time.monotonic()
 
     def known() -> DatasetExamples:
-        return DatasetExamples(units, k, name, state.count, tuple(source.skipped), net, state.known(), source)
+        return DatasetExamples(units, k, name, ongoing.count, tuple(source.skipped), net, ongoing.known(), source)
 
     try:
-        if state.count:
+        if ongoing.count:
             yield known()
-        for batch in source.batches(_batch_size(net), skip=state.read):
-            state.take(batch)
+        for batch in source.batches(net.batch_size(), skip=ongoing.read):
+            ongoing.take(batch)
             if file is not None and time.monotonic() - saved > _SAVED_EVERY:
-                state.save(file, question)
+                ongoing.save(file, settings)
                 saved = time.monotonic()
             yield known()
     finally:
         if file is not None:
-            state.save(file, question)
-
-
-def _units(net: Network, units: Any) -> list[Unit | Direction]:
-    """Units, directions, texts and layer names as units and directions, each once."""
-    several = [units] if isinstance(units, (str, Unit, Direction)) else list(units)
-    if not several:
-        raise LensError("There is nothing to look at: the list of units is empty.")
-    names = {layer.name for layer in net.layers}
-    found: list[Unit | Direction] = []
-    for entry in several:
-        if isinstance(entry, Direction):
-            found.append(net.direction(entry))
-        elif isinstance(entry, str) and (entry in names or ":" not in entry):
-            found += [Unit(entry, c) for c in range(net[entry].layout.channels)]
-        else:
-            found.append(net.unit(entry))
-    return list(dict.fromkeys(found))
+            ongoing.save(file, settings)
 
 
 def _column(columns: Mapping[Unit | Direction, int], unit: Any) -> int:
@@ -343,10 +334,3 @@ def _column(columns: Mapping[Unit | Direction, int], unit: Any) -> int:
     if unit not in columns:
         raise UnknownUnit(f"{unit} is not among the {len(columns)} units that were looked at; pass it in units=.")
     return columns[unit]
-
-
-def _batch_size(net: Network) -> int:
-    """Small pictures go by 32, so that their maps stay in the processor's cache."""
-    if len(net.input_shape) != 3:
-        return 256
-    return 16 if np.prod(net.input_shape[-2:]) > 128 * 128 else 32

@@ -86,10 +86,10 @@ class Extremes:
         """Pictures that stand on a side."""
         return set(torch.cat([self.top.indices, self.bottom.indices]).unique().tolist()) - {NONE}
 
-    def save(self, file: Path, question: Mapping[str, Any]) -> None:
-        """Writes all to a file, under what was asked."""
+    def save(self, file: Path, settings: Mapping[str, Any]) -> None:
+        """Writes all to a file, with the settings of the pass."""
         data = {
-            "question": np.array(json.dumps(question)), "count": np.array([self.count, self.read]),
+            "settings": np.array(json.dumps(settings)), "count": np.array([self.count, self.read]),
             "random": np.array(json.dumps(self.reservoir.random.bit_generator.state)),
             "sample": self.reservoir.values.numpy(), "sampled": self.reservoir.indices.numpy(),
             **self.top.state("top"), **self.bottom.state("bottom"),
@@ -99,18 +99,18 @@ class Extremes:
             np.savez(stream, **data)  # type: ignore[arg-type]
         part.replace(file)
 
-    def load(self, file: Path, question: Mapping[str, Any]) -> None:
+    def load(self, file: Path, settings: Mapping[str, Any]) -> None:
         """Goes on from a file.
 
         Raises:
-            LensError: the file answers another question, or is none of ours.
+            LensError: the file is of a pass with other settings, or not of a pass.
         """
         try:
             data = np.load(file)
-            asked = json.loads(str(data["question"]))
+            kept = json.loads(str(data["settings"]))
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise LensError(f"{file.name!r} is not a kept pass of dataset examples ({error}); name another.") from None
-        other = [key for key in question if asked.get(key) != question[key]]
+        other = [key for key in settings if kept.get(key) != settings[key]]
         if other:
             raise LensError(f"{file.name!r} was kept for other {' and '.join(other)}; name another file, or delete it.")
         count, self.read = (int(n) for n in data["count"])

@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
 STARTS = 9  # of `agreement`
 _NATURAL = 8  # pictures of each kind that a path is compared with
-_APART = (
-    0.05  # less than this, and natural pictures resemble one another no more than others: a quotient would be noise
-)
+# Where natural pictures resemble one another by no more than this above others, a quotient of the two would be noise.
+_APART = 0.05
 _RANGE = (-1, 1.5)  # of a layer's similarity, so that one layer does not rule the mean over layers
 _RARELY, _ALWAYS = 0.01, 0.99
 

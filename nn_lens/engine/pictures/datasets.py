@@ -38,7 +38,7 @@ _FILES = frozenset(".jpg .jpeg .png .gif .webp .bmp .tif .tiff".split())
 
 
 @dataclass(frozen=True)
-class Batch:
+class PictureBatch:
     """`pictures` (N,C,H,W) in [0,1], their `indices` in the source, and their `targets`, None where it has none.
 
     `read`: how many pictures of the source were read up to here, with those that could not be.
@@ -64,13 +64,13 @@ class Source:
     def __init__(self, net: Reader, source: Any) -> None:
         self.net = net
         self._skipped: dict[int, str] = {}
-        self.items: Any = self._opened(source)
+        self.items: Any = self._open(source)
         self.loader: Any = self.items if isinstance(self.items, DataLoader) else None
         if self.loader is not None:
             self.items = self.loader.dataset
         self.one_by_one = isinstance(self.items, IterableDataset)  # no picture can be asked for again
         if self.total == 0:
-            raise LensError(f"{_said(source)} holds no pictures.")
+            raise LensError(f"{_describe(source)} holds no pictures.")
 
     @property
     def total(self) -> int | None:
@@ -100,7 +100,7 @@ class Source:
         items: Any = self.items
         return self._read(items[index])[1]
 
-    def batches(self, size: int = 32, skip: int = 0) -> Iterator[Batch]:
+    def batches(self, size: int = 32, skip: int = 0) -> Iterator[PictureBatch]:
         """All pictures in batches, after the first `skip`.
 
         Raises:
@@ -122,14 +122,14 @@ class Source:
 
     # ---- reading ----
 
-    def _opened(self, source: Any) -> Any:
+    def _open(self, source: Any) -> Any:
         if isinstance(source, (str, os.PathLike)):
             path = Path(source).expanduser()
             if path.is_dir():
-                found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _FILES)
-                if not found:
+                files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _FILES)
+                if not files:
                     raise LensError(f"The folder {str(source)!r} holds no picture files ({', '.join(sorted(_FILES))}).")
-                return found
+                return files
             return [source]
         if isinstance(source, Mapping):
             return list(source.values())
@@ -147,7 +147,7 @@ class Source:
 
     def _chunks(self, size: int) -> Iterator[list[tuple[int, Any]]]:
         if self.loader is not None and self.loader.batch_sampler is not None and not self.one_by_one:
-            yield from self._loaded(self.loader)
+            yield from self._load(self.loader)
             return
         if self.one_by_one:
             numbered: Any = enumerate(self.items if self.loader is None else _unbatched(self.loader))
@@ -163,7 +163,7 @@ class Source:
         if chunk:
             yield chunk
 
-    def _loaded(self, loader: Any) -> Iterator[list[tuple[int, Any]]]:
+    def _load(self, loader: Any) -> Iterator[list[tuple[int, Any]]]:
         """Batches of a DataLoader in its own order, with its workers, and with the indices that it drew."""
         numbered = DataLoader(
             _Numbered(loader.dataset), batch_sampler=loader.batch_sampler, num_workers=loader.num_workers,
@@ -171,7 +171,7 @@ class Source:
         )  # fmt: skip
         yield from numbered
 
-    def _batch(self, chunk: list[tuple[int, Any]], read: int) -> Batch | None:
+    def _batch(self, chunk: list[tuple[int, Any]], read: int) -> PictureBatch | None:
         pictures, indices, targets = [], [], []
         for index, item in chunk:
             try:
@@ -185,7 +185,7 @@ class Source:
         if not pictures:
             return None
         known = [t for t in targets if t is not None]
-        return Batch(torch.stack(pictures).float(), indices, known if len(known) == len(targets) else None, read)
+        return PictureBatch(torch.stack(pictures).float(), indices, known if len(known) == len(targets) else None, read)
 
     def _read(self, item: Any) -> tuple[torch.Tensor, int | None]:
         target = None
@@ -212,12 +212,6 @@ def source_of(net: Reader, source: Any = None) -> Source:
             raise LensError(f"{net.name} has no pictures of its own; pass dataset=, a Dataset, folder or list.")
         source = Crops(net, pictures)
     return Source(net, source)
-
-
-def batches(net: Reader, source: Any, size: int = 32) -> Iterator[tuple[torch.Tensor, list[int] | None]]:
-    """(N,C,H,W) pictures in [0,1] and their targets, None where the source has none."""
-    for batch in source_of(net, source).batches(size):
-        yield batch.pictures, batch.targets
 
 
 class Crops(Sequence[torch.Tensor]):
@@ -285,5 +279,5 @@ def _starts(side: int, crop: int) -> list[int]:
     return [round(i * (side - crop) / max(1, steps - 1)) for i in range(steps)]
 
 
-def _said(source: Any) -> str:
+def _describe(source: Any) -> str:
     return repr(str(source)) if isinstance(source, (str, os.PathLike)) else f"The {type(source).__name__}"

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from nn_lens.errors import PictureError
+from nn_lens.errors import PictureError, nearest
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -36,7 +36,7 @@ def read_picture(source: Any, shape: tuple[int, ...]) -> torch.Tensor:
     image = open_image(source)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image, np.float32)
-        # 16-bit pictures; floats are taken at their word.
+        # 16-bit pictures; float images must already be in [0,1].
         return _from_array(values if image.mode == "F" else values / 65535, shape)
     return _from_pil(image, shape)
 
@@ -45,7 +45,7 @@ def open_image(source: Any) -> Image.Image:
     """An upright, fully loaded PIL image of a path, bytes or a PIL image.
 
     Raises:
-        PictureError: the file is missing, no picture, cut off, or too large to be meant.
+        PictureError: the file is missing, no picture, cut off, or implausibly large.
     """
     if isinstance(source, Image.Image):
         turned = source.getexif().get(ExifTags.Base.Orientation, 1) != 1
@@ -79,8 +79,6 @@ def open_image(source: Any) -> Image.Image:
 
 
 def _nearest_files(file: Path) -> str:
-    from nn_lens.errors import nearest
-
     folder = file.parent
     if not folder.is_dir():
         return f" Its folder {str(folder)!r} does not exist either."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.images import coloured, map_levels
 from nn_lens.engine.pictures.results import Result, tile_figure
@@ -82,11 +83,11 @@ def several_activations(
     x = net.picture(picture)[None]
     names = [*layers, ""] if scores else layers
     with net.evaluation(), torch.no_grad():
-        found = net.outputs(x, names)
-    answer = found.pop("", None)
+        outputs = net.outputs(x, names)
+    answer = outputs.pop("", None)
     if answer is not None and answer.shape[2:] != (1, 1):
         raise LensError(f"{net.name} answers with maps, not with one score per class.")
     return (
-        {name: Activations(name, maps[0].float().cpu().numpy().copy()) for name, maps in found.items()},
-        None if answer is None else answer[0, :, 0, 0].float().cpu().numpy().copy(),
+        {name: Activations(name, as_numpy(maps[0])) for name, maps in outputs.items()},
+        None if answer is None else as_numpy(answer[0, :, 0, 0]),
     )

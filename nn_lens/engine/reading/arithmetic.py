@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nn_lens.engine.network import capture
+from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.images import DIVERGING, colour_map
 from nn_lens.engine.pictures.results import Result
@@ -101,18 +102,18 @@ def arithmetic(net: Network, picture: Any, unit: Unit | str) -> Arithmetic:
         LensError: a unit without a place, or a layer that no convolution stands right before.
     """
     net = as_network(net)
-    wanted = net.unit(unit)
-    if wanted.place is None:
-        raise LensError(f'{wanted} is a whole map; name one neuron of it, such as "{wanted}@0,0".')
-    source, behind = _convolution(net, wanted.layer)
+    neuron = net.unit(unit)
+    if neuron.place is None:
+        raise LensError(f'{neuron} is a whole map; name one neuron of it, such as "{neuron}@0,0".')
+    source, behind = _convolution(net, neuron.layer)
     conv: Any = net.module(source)
     x = net.picture(picture)[None]
     with net.evaluation(), torch.no_grad():
         fed = net.run(lambda: capture.input_of(net.model, net.normalized(x), source))
-        found = net.outputs(x, [source, *behind])
-        padded = _padded(conv, fed)
-    row, column = wanted.place
-    group = wanted.channel // (conv.out_channels // conv.groups)
+        outputs = net.outputs(x, [source, *behind])
+        padded = _pad(conv, fed)
+    row, column = neuron.place
+    group = neuron.channel // (conv.out_channels // conv.groups)
     own = conv.in_channels // conv.groups
     inputs = np.arange(group * own, (group + 1) * own)
     at = [
@@ -120,17 +121,16 @@ def arithmetic(net: Network, picture: Any, unit: Unit | str) -> Arithmetic:
         for k, d, s, i in zip(conv.kernel_size, conv.dilation, conv.stride, (row, column), strict=True)
     ]
     window = padded[0, inputs[0] : inputs[-1] + 1][:, at[0]][:, :, at[1]]
-    value, *then = (float(found[name][0, wanted.channel, row, column]) for name in (source, *behind))
+    value, *then = (float(outputs[name][0, neuron.channel, row, column]) for name in (source, *behind))
     return Arithmetic(
-        Unit(source, wanted.channel, row, column), inputs, _numpy(window), _numpy(conv.weight[wanted.channel]),
-        0.0 if conv.bias is None else float(conv.bias[wanted.channel].detach()), value, tuple(zip(behind, then, strict=True)),
+        Unit(source, neuron.channel, row, column), inputs, as_numpy(window), as_numpy(conv.weight[neuron.channel]),
+        0.0 if conv.bias is None else float(conv.bias[neuron.channel].detach()), value, tuple(zip(behind, then, strict=True)),
     )  # fmt: skip
 
 
 def _convolution(net: Network, layer: str) -> tuple[str, list[str]]:
     """The convolution that makes a layer's numbers, and the layers behind it that only change them, up to `layer` at least."""
-    leaves = [found for found in net.layers if not any(net.module(found.name).children())]
-    names = [found.name for found in leaves]
+    names = [one.name for one in net.layers if not any(net.module(one.name).children())]
     if layer in names:
         behind: list[str] = []
         for i in range(names.index(layer), -1, -1):
@@ -152,13 +152,9 @@ def _keeps(module: nn.Module) -> bool:
     return isinstance(module, (*kinds, nn.ELU, nn.Hardswish, nn.Identity, nn.Dropout))
 
 
-def _padded(conv: Any, x: torch.Tensor) -> torch.Tensor:
+def _pad(conv: Any, x: torch.Tensor) -> torch.Tensor:
     mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
     return F.pad(x, conv._reversed_padding_repeated_twice, mode)
-
-
-def _numpy(x: torch.Tensor) -> np.ndarray:
-    return x.detach().float().cpu().numpy().copy()
 
 
 def correlated(

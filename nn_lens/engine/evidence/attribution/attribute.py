@@ -7,6 +7,7 @@ map of a network whose weights are shuffled. Reference: Adebayo et al., 2018, "S
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ class Attribution(Result):
     `completeness_error`, of integrated gradients, else None: how far the sum of the evidence is from the answer less
     the answer to the baseline, as a part of that. `control` (H,W): the map of the same network with its weights
     shuffled, and `similarity_to_control`, -1 to 1, the rank correlation of the magnitudes: evidence that does not
-    depend on what was learned is near 1. Both None unless subject for. `progress` 0 to 1, below 1 while it grows.
+    depend on what was learned is near 1. Both None unless asked for. `progress` 0 to 1, below 1 while it grows.
     """
 
     method: str
@@ -121,8 +122,6 @@ class Attributions(Result):
 
     def figure(self) -> Figure:
         """The picture and a panel per method; one that is not valid says why."""
-        import textwrap
-
         from matplotlib.figure import Figure
 
         first = next(iter(self.attributions.values()))
@@ -265,8 +264,6 @@ def _aspect(map_: np.ndarray) -> float:
 
 
 def _draw_picture(axes: Axes, one: Attribution) -> None:
-    import textwrap
-
     if one.picture.ndim == 3:
         axes.imshow(rgb(one.picture[None])[0], interpolation="nearest")
         axes.set_axis_off()
