@@ -178,6 +178,11 @@ def ablate(
     Raises:
         LensError: a scale that is not finite, targets that do not fit, or no units. UnknownUnit, UnknownLayer: units
         that the network does not have. NetworkError: the model fails, or does not answer with one score per class.
+
+    >>> net = nl.demo()
+    >>> without = nl.ablate(net, net.samples["coffee"], "relu2:3", controls=2)
+    >>> without.delta.shape, len(without.control.units)
+    ((1, 20), 2)
     """
     net = as_network(net)
     changed = tuple(dict.fromkeys(net.units(units)))

@@ -22,7 +22,11 @@ _MOST = 20_000  # codes that a factorization is made of
 
 
 def random(net: Network, layer: str, n: int = 1, seed: int = 0) -> list[Direction]:
-    """`n` random directions of length 1, even over the sphere: a unit is one too, and as long."""
+    """`n` random directions of length 1, even over the sphere: a unit is one too, and as long.
+
+    >>> [str(direction) for direction in nl.directions.random(nl.demo(), "relu2", 2)]
+    ['relu2:direction of 96 channels', 'relu2:direction of 96 channels']
+    """
     channels = as_network(net)[layer].layout.channels
     vectors = np.random.default_rng(seed).standard_normal((_at_least_1("n", n), channels))
     return _directions(layer, vectors)
@@ -35,6 +39,10 @@ def pca(net: Network, layer: str, pictures: Any = None, n: int = 8, seed: int = 
 
     Raises:
         LensError: more directions than the layer has channels, or than there are answers.
+
+    >>> net = nl.demo()
+    >>> len(nl.directions.pca(net, "relu2", net.samples, 2))
+    2
     """
     from sklearn.decomposition import PCA
 
@@ -49,6 +57,11 @@ def nmf(net: Network, layer: str, pictures: Any = None, n: int = 8, seed: int = 
 
     Raises:
         LensError: a layer with negative answers.
+
+    >>> net = nl.demo()
+    >>> first, *_ = nl.directions.nmf(net, "relu2", net.samples, 2)
+    >>> min(first.vector) >= 0
+    True
     """
     from sklearn.decomposition import NMF
 
@@ -63,6 +76,10 @@ def between(net: Network, a: Unit | str, b: Unit | str, n: int = 5) -> list[Dire
 
     Raises:
         LensError: units of different layers, or the same unit twice.
+
+    >>> halfway = nl.directions.between(nl.demo(), "relu2:1", "relu2:5", 3)[1]
+    >>> [round(halfway.vector[channel], 3) for channel in (1, 2, 5)]
+    [0.707, 0.0, 0.707]
     """
     net = as_network(net)
     first, second = net.unit(a), net.unit(b)
@@ -79,6 +96,10 @@ def concept(net: Network, layer: str, pictures: Any, rest: Any = None) -> Direct
 
     The difference of the two means over pictures and places. rest: as for `nl.dataset_examples`; None: the network's
     own pictures.
+
+    >>> net = nl.demo()
+    >>> str(nl.directions.concept(net, "relu2", net.samples["cat"], net.samples))
+    'relu2:direction of 96 channels'
     """
     net = as_network(net)
     difference = _mean(net, layer, pictures) - _mean(net, layer, rest)

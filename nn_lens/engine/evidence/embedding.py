@@ -115,6 +115,11 @@ def embedding(
     Raises:
         UnknownLayer: no such layer. LensError: another method, fewer than three pictures, a perplexity that does not
         fit, or codes that are not finite or all the same.
+
+    >>> net = nl.demo()
+    >>> layout = nl.embedding(net, net.samples, "relu2", "pca")
+    >>> layout.points.shape, layout.codes.shape
+    ((7, 2), (7, 96))
     """
     net = as_network(net)
     name = net[layer].name

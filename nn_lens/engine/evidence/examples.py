@@ -266,6 +266,11 @@ def dataset_examples(
 
     Raises:
         LensError: no such unit, k below 1, a score of the wrong shape, or a source without pictures.
+
+    >>> net = nl.demo()
+    >>> examples = nl.dataset_examples(net, "relu2:3", net.samples, k=2, progress=False)
+    >>> examples.count, [example.index for example in examples.top["relu2:3"]]
+    (7, [1, 6])
     """
     from tqdm.auto import tqdm
 
@@ -291,6 +296,10 @@ def dataset_examples_steps(
     """What `dataset_examples` knows after each batch, each a result of its own that later batches do not change.
 
     Same arguments and errors. Closing the iterator stops within a batch.
+
+    >>> net = nl.Network(torch.nn.Sequential(torch.nn.Linear(4, 2)), (4,))
+    >>> [step.count for step in nl.dataset_examples_steps(net, "0", torch.rand(600, 4))]
+    [256, 512, 600]
     """
     net = as_network(net)
     looked_at = tuple(dict.fromkeys(net.units_and_directions(units, layers=True)))

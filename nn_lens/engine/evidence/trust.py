@@ -62,6 +62,11 @@ def percentile(
 
     examples: of a pass that looked at the unit; None: over the network's own pictures. maximized: the unit's
     maximizing image, None: made here.
+
+    >>> net = nl.demo()
+    >>> examples = nl.dataset_examples(net, "relu2:3", net.samples, progress=False)
+    >>> float(nl.trust.percentile(net, "relu2:3", examples=examples, maximized=nl.maximize(net, "relu2:3", steps=8)))
+    100.0
     """
     net = as_network(net)
     unit = net.unit(unit)
@@ -125,6 +130,12 @@ def natural_path(
 
     Raises:
         LensError: a network of vectors, or fewer than 2 pictures that move the unit.
+
+    >>> net = nl.demo()
+    >>> examples = nl.dataset_examples(net, "relu2:3", net.samples, progress=False)
+    >>> path = nl.trust.natural_path(net, "relu2:3", examples=examples, maximized=nl.maximize(net, "relu2:3", steps=8))
+    >>> path.layers, path.similarity.shape
+    (('conv1', 'norm1', 'relu1', 'conv2', 'norm2', 'relu2'), (6,))
     """
     from scipy.stats import rankdata
 
@@ -195,6 +206,10 @@ def randomized_control(
     """Whether the picture says anything about what was learned: the same picture-making on shuffled weights.
 
     Reference: Adebayo et al., 2018, "Sanity checks for saliency maps".
+
+    >>> net = nl.Network(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()), (4,))
+    >>> nl.trust.randomized_control(net, "1:2").images.shape
+    (2, 4)
     """
     net = as_network(net)
     unit = net.unit(unit)
@@ -221,6 +236,10 @@ def transfer(net: Network, unit: Unit | str, *, maximized: Maximized | None = No
 
     The mean over noise, JPEG compression, less contrast, brighter and darker, a blur twice as wide as that of the loop,
     and a shift.
+
+    >>> net = nl.demo()
+    >>> nl.trust.transfer(net, "relu2:3", maximized=nl.maximize(net, "relu2:3", steps=8)) > 0.5
+    True
     """
     net = as_network(net)
     unit = net.unit(unit)
@@ -243,7 +262,13 @@ def transfer(net: Network, unit: Unit | str, *, maximized: Maximized | None = No
 
 
 def liveliness(net: Network, unit: Unit | str, *, examples: DatasetExamples | None = None) -> Badge:
-    """Share of the pictures, 0 to 1, that move the unit above 0: dead, rarely, often or always active."""
+    """Share of the pictures, 0 to 1, that move the unit above 0: dead, rarely, often or always active.
+
+    >>> net = nl.demo()
+    >>> examples = nl.dataset_examples(net, "relu2:3", net.samples, progress=False)
+    >>> float(nl.trust.liveliness(net, "relu2:3", examples=examples))
+    1.0
+    """
     net = as_network(net)
     unit = net.unit(unit)
     known = _examples(net, unit, examples)
@@ -266,6 +291,10 @@ def agreement(net: Network, unit: Unit | str, *, starts: Restarts | None = None)
     """How far random starts agree on what the unit looks for, 0 to 1; see `nl.restarts`.
 
     starts: of `nl.restarts`; None: 9 are made here. Reference: Erhan et al., 2009, section 4.
+
+    >>> net = nl.demo()
+    >>> 0 <= nl.trust.agreement(net, "relu1:3", starts=nl.restarts(net, "relu1:3", 2)) <= 1
+    True
     """
     net = as_network(net)
     unit = net.unit(unit)

@@ -69,6 +69,10 @@ def activations(net: Network, picture: Any, layer: str) -> Activations:
 
     Raises:
         UnknownLayer: no such layer, or it cannot be shown. PictureError: no picture. NetworkError: forward fails.
+
+    >>> net = nl.demo()
+    >>> nl.activations(net, net.samples["cat"], "relu3").maps.shape
+    (176, 16, 16)
     """
     net = as_network(net)
     name = net[layer].name

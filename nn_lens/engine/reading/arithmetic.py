@@ -100,6 +100,11 @@ def arithmetic(net: Network, picture: Any, unit: Unit | str) -> Arithmetic:
 
     Raises:
         LensError: a unit without a place, or a layer that no convolution stands right before.
+
+    >>> net = nl.demo()
+    >>> sums = nl.arithmetic(net, net.samples["cat"], "relu1:3@10,12")
+    >>> str(sums.unit), sums.window.shape, [layer for layer, _ in sums.then]
+    ('conv1:3@10,12', (3, 9, 9), ['norm1', 'relu1'])
     """
     net = as_network(net)
     neuron = net.unit(unit)
@@ -171,6 +176,9 @@ def correlated(
 
     Raises:
         LensError: a kernel that is larger than the padded picture, or numbers that are none.
+
+    >>> nl.correlated([[0, 0, 1, 1]], [[-1, 1]])
+    array([[0., 1., 0.]], dtype=float32)
     """
     image, weights = np.asarray(picture, np.float32), np.asarray(kernel, np.float32)
     if image.ndim != 2 or weights.ndim != 2:

@@ -94,6 +94,11 @@ def building_blocks(net: Network, picture: Any, layer: str, groups: int = 6, see
 
     Raises:
         LensError: groups below 1, or a layer of which no unit answers anywhere. UnknownLayer: no such layer.
+
+    >>> net = nl.demo()
+    >>> blocks = nl.building_blocks(net, net.samples["cat"], "relu3", groups=3)
+    >>> blocks.strongest.shape, blocks.groups.shape
+    ((16, 16), (3, 16, 16))
     """
     if not isinstance(groups, int) or groups < 1:
         raise LensError(f"groups is how many groups of units are looked for, 1 or more; got {groups!r}.")

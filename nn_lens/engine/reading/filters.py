@@ -54,6 +54,9 @@ def filters(net: Network, layer: str) -> Filters:
 
     Raises:
         UnknownLayer: no such layer. LensError: it has no filters; names the nearest layer that has.
+
+    >>> nl.filters(nl.demo(), "conv1")
+    <48 filters of 9x9 of layer conv1, in colour>
     """
     net = as_network(net)
     found = net[layer]

@@ -92,6 +92,10 @@ def incoming(net: Network, unit: Unit | str, k: int = 9) -> Incoming:
     Raises:
         LensError: the unit reads the picture itself, or is no weighted sum of other units' answers (attention, sums of
         layers); says what can be asked instead. UnknownUnit: the network does not have it.
+
+    >>> feeds = nl.incoming(nl.demo(), "relu2:3", k=2)
+    >>> [str(unit) for unit, _ in feeds], feeds.count, feeds.through
+    (['relu1:26', 'relu1:29'], 48, 'conv2')
     """
     net = as_network(net)
     unit = net.unit(unit)

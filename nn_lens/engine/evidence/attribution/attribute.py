@@ -175,6 +175,10 @@ def attribute(
     Raises:
         LensError: no such method, option, class or label; a method that is not valid for this network.
         UnknownLayer, UnknownUnit: no such unit. PictureError: no picture. NetworkError: the model fails.
+
+    >>> net = nl.demo()
+    >>> nl.attribute(net, net.samples["coffee"], 0, "saliency").map.shape
+    (64, 64)
     """
     check_options(method, options)
     return _attribution(subject_of(as_network(net), picture, target), method, control, options)
@@ -184,6 +188,11 @@ def attribute_all(net: Network, picture: Any, target: Any, *, control: bool = Fa
     """The evidence by every method; those that are not valid for this network are given with their reason.
 
     Arguments and errors as for `attribute`.
+
+    >>> net = nl.Network(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()), (4,))
+    >>> every = nl.attribute_all(net, [0.1, 0.2, 0.3, 0.4], 1)
+    >>> every["saliency"].map.shape, list(every.reasons)
+    ((4,), ['grad_cam'])
     """
     subject = subject_of(as_network(net), picture, target)
     attributions: dict[str, Attribution] = {}
@@ -205,6 +214,11 @@ def occlusion_steps(
 
     Arguments and errors as for `attribute`; `progress` says how far it is, and the last one is the whole. Closing the
     iterator stops within a batch.
+
+    >>> net = nl.demo()
+    >>> steps = list(nl.occlusion_steps(net, net.samples["coffee"], 0, window=32))
+    >>> steps[-1].progress, steps[-1].map.shape
+    (1.0, (64, 64))
     """
     subject = subject_of(as_network(net), picture, target)
     parts = drop_steps(subject, windows(subject.shape, window, stride), baseline_of(subject.net, baseline))
