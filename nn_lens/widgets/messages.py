@@ -72,7 +72,7 @@ def page(found: Page) -> Message:
         "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "finished": found.finished,
         "activations": [float(a) for a in found.activations], "notes": list(found.notes),
     }  # fmt: skip
-    return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
+    return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
 
 
 def here(found: Page) -> Message:
@@ -95,7 +95,7 @@ def blocks(answer: Blocks | Page) -> Message:
     sheet = b""
     if answer.images is not None:
         tiles = images.rgb(answer.images)
-        sheet = images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)
+        sheet = images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)
     numbers = (found.strongest.astype(np.int32), found.values.astype(np.float32), found.groups)
     return head, [sheet, *(n.tobytes() for n in numbers)]
 
@@ -113,14 +113,14 @@ def trust(found: Sequence[Badge]) -> Message:
 
 def examples(found: Spectrum) -> Message:
     """The patches in one sheet, and the numbers of the histogram."""
-    tiles = images.padded(found.patches) if found.patches and found.patches[0].ndim == 3 else None
+    tiles = images.pad(found.patches) if found.patches and found.patches[0].ndim == 3 else None
     head = {
         "layer": found.unit.layer, "channel": found.unit.channel,
         "count": found.count, "total": found.total, "skipped": found.skipped, "finished": found.finished,
         "tiles": 0 if tiles is None else len(tiles), "activations": [float(a) for a in found.activations],
         "liveliness": badge(found.liveliness),
     }  # fmt: skip
-    sheet = b"" if tiles is None else images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)
+    sheet = b"" if tiles is None else images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)
     return head, [sheet, *(np.asarray(a, np.float32).tobytes() for a in (found.quantiles, found.counts, found.edges))]
 
 
@@ -143,14 +143,14 @@ def attribution(answer: tuple[str, Attribution | str]) -> Message:
         return head | {"reason": f"{found.alt_text}; vectors have no map: see nl.attribute(...).figure()."}, []
     maps = np.stack([found.map, found.control]) if found.control is not None else found.map[None]
     levels = images.signed_levels(maps, (1, 2))
-    tiles = images.coloured(levels, True)
+    tiles = images.colour(levels, True)
     similarity, error = found.similarity_to_control, found.completeness_error
     head |= {
         "target": found.target, "alt": found.alt_text, "tiles": len(tiles),
         "similarity": similarity if similarity is not None and np.isfinite(similarity) else None,
         "error": error if error is not None and np.isfinite(error) else None,
     }  # fmt: skip
-    return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=True)]
+    return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=True)]
 
 
 def ablation(answer: tuple[Ablation, Ablation | None]) -> Message:
@@ -192,8 +192,8 @@ def incoming(answer: tuple[Incoming, Mapping[Unit, np.ndarray]]) -> Message:
     if not pictures:
         return head, []
     blank = np.full((1, 1, 3), 128, np.uint8)
-    tiles = images.padded([images.rgb(pictures[u][None])[0] if u in pictures else blank for u, _ in found])
-    return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)]
+    tiles = images.pad([images.rgb(pictures[u][None])[0] if u in pictures else blank for u, _ in found])
+    return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)]
 
 
 def arithmetic(found: Arithmetic) -> Message:
@@ -227,8 +227,8 @@ def directions(answer: tuple[Sequence[Comparison], int]) -> Message:
     patches = [patch for row in rows for patch in row.patches]
     if not patches or patches[0].ndim != 3:
         return head, []
-    tiles = images.padded(patches)
-    return head, [images.encoded(images.sheet(tiles, columns=len(tiles)), lossless=False)]
+    tiles = images.pad(patches)
+    return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)]
 
 
 def embedding(found: Embedding) -> Message:
@@ -242,7 +242,7 @@ def embedding(found: Embedding) -> Message:
         "height": 0 if small is None else small.shape[1], "width": 0 if small is None else small.shape[2],
         "skipped": len(found.skipped), "alt": found.alt_text, "finished": found.method != "pca",
     }  # fmt: skip
-    sheet = b"" if small is None else images.encoded(images.sheet(small, columns=columns), lossless=False)
+    sheet = b"" if small is None else images.encode(images.sheet(small, columns=columns), lossless=False)
     return head, [points.tobytes(), found.indices.astype(np.int32).tobytes(), sheet]
 
 

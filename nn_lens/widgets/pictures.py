@@ -76,11 +76,11 @@ class Pictures:
         data = self._encoded.get(name) if sample else None
         if data is None:
             small = display_picture(image, self._net.input_shape, SIDE)
-            data = b"" if small is None else images.encoded(np.asarray(small), lossless=False)
+            data = b"" if small is None else images.encode(np.asarray(small), lossless=False)
             if sample:
                 self._encoded[name] = data
         return {"key": f"picture {next(_numbers)}", "name": name, "data": data}
 
 
 def _small(image: Any) -> bytes:
-    return images.encoded(np.asarray(display_picture(image, (3, _THUMBNAIL, _THUMBNAIL), _THUMBNAIL)), lossless=False)
+    return images.encode(np.asarray(display_picture(image, (3, _THUMBNAIL, _THUMBNAIL), _THUMBNAIL)), lossless=False)

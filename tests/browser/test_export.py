@@ -46,7 +46,7 @@ def test_it_opens_as_the_panel_was(panel, net):
     maps = nl.activations(net, net.samples["digit 0"], "relu2").maps
     levels, _, signed = images.map_levels(maps)
     shown = panel.pixels("canvas.map").astype(int)
-    assert np.abs(shown - images.coloured(levels, signed)[3]).max() <= 4
+    assert np.abs(shown - images.colour(levels, signed)[3]).max() <= 4
 
 
 def test_the_unit_slider_scrubs_every_unit(panel, net):

@@ -44,7 +44,7 @@ def compare(panel: Panel, demo: nl.Network, unit: nl.Unit, picture) -> None:
     panel.wait_for_unit(str(unit))
     maps = nl.activations(demo, picture, unit.layer).maps
     levels, _, signed = images.map_levels(maps)
-    tiles = images.coloured(levels, signed)
+    tiles = images.colour(levels, signed)
     # The kernel computes on threads of its own: a level may fall on the other side of a rounding.
     large = panel.pixels("canvas.map").astype(int)
     assert large.shape == tiles[unit.channel].shape

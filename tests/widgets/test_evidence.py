@@ -45,7 +45,7 @@ def test_examples_are_the_engines(lens, talk):
     found = nl.dataset_examples(lens.session.net, "3", X, progress=False)
     expected = found.spectrum("3:2", 9)
     np.testing.assert_allclose(head["activations"], [e.activation for e in expected], rtol=1e-5)
-    tiles = images.padded([e.patch for e in expected])
+    tiles = images.pad([e.patch for e in expected])
     assert head["tiles"] == len(tiles)
     shown = picture_of(buffers[0]).astype(int)
     assert abs(shown - images.sheet(tiles, len(tiles))).mean() < 8, "a JPEG of the same patches"
@@ -87,7 +87,7 @@ def test_attributions_are_the_engines(lens, talk):
         expected = nl.attribute(lens.session.net, PICTURE, top, name, control=True)
         assert head["alt"] == expected.alt_text
         maps = np.stack([expected.map, expected.control])
-        tiles = images.coloured(images.signed_levels(maps, (1, 2)), True)
+        tiles = images.colour(images.signed_levels(maps, (1, 2)), True)
         shown = picture_of(buffers[0]).astype(int)
         assert abs(shown - images.sheet(tiles, 2)).mean() < 2
     *_, (head, _), _ = talk.ask("attribution", target="3:2")
@@ -119,7 +119,7 @@ def test_what_feeds_a_unit_with_its_pictures(lens, talk):
     assert all(u["picture"] for u in last["units"])
     shown = picture_of(messages[-1][1][0])
     pictures = [images.rgb(nl.maximize(lens.session.net, list(expected.units)).images)]
-    tiles = images.padded(list(pictures[0]))
+    tiles = images.pad(list(pictures[0]))
     assert abs(shown.astype(int) - images.sheet(tiles, len(tiles))).mean() < 8
     (end, _) = talk.ask("incoming", layer="0", channel=0)[-1]
     assert end["type"] == "error"
@@ -163,7 +163,7 @@ def test_a_unit_stands_beside_random_directions(lens, talk):
         assert row["apart"] == pytest.approx((values.max() - values.mean()) / values.std(), rel=1e-3)
     patches = [e.patch for unit in found.units for e in found.top[unit]]
     shown = picture_of(buffers[0]).astype(int)
-    assert abs(shown - images.sheet(images.padded(patches), len(patches))).mean() < 8
+    assert abs(shown - images.sheet(images.pad(patches), len(patches))).mean() < 8
 
 
 def test_pictures_are_laid_out_first_quickly_then_well(lens, talk):

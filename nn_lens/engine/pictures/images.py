@@ -72,7 +72,7 @@ def map_levels(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     return np.asarray(np.round(255 * maps / safe), np.uint8), np.stack([0 * peak, peak], 1), False
 
 
-def coloured(levels: np.ndarray, signed: bool) -> np.ndarray:
+def colour(levels: np.ndarray, signed: bool) -> np.ndarray:
     """(...,3) uint8 RGB of uint8 levels as `map_levels` gives them."""
     colours: np.ndarray = colour_table(DIVERGING if signed else SEQUENTIAL)[levels]
     return colours
@@ -96,7 +96,7 @@ def sheet(tiles: np.ndarray, columns: int | None = None, gap: int = 0) -> np.nda
     return out
 
 
-def encoded(image: np.ndarray, lossless: bool = True) -> bytes:
+def encode(image: np.ndarray, lossless: bool = True) -> bytes:
     """PNG bytes of an (H,W,3) uint8 image, or JPEG at quality 85 where exactness does not matter."""
     file = io.BytesIO()
     picture = Image.fromarray(image)
@@ -107,11 +107,11 @@ def encoded(image: np.ndarray, lossless: bool = True) -> bytes:
     return file.getvalue()
 
 
-def padded(tiles: Sequence[np.ndarray], level: int = 128) -> np.ndarray:
+def pad(tiles: Sequence[np.ndarray], level: int = 128) -> np.ndarray:
     """(N,h,w,3) uint8 of (h,w,3) tiles of several sizes, each in the middle of the largest, on grey."""
     height, width = (max(t.shape[axis] for t in tiles) for axis in (0, 1))
-    found = np.full((len(tiles), height, width, 3), level, np.uint8)
-    for tile, own in zip(found, tiles, strict=True):
+    framed = np.full((len(tiles), height, width, 3), level, np.uint8)
+    for tile, own in zip(framed, tiles, strict=True):
         top, left = (height - own.shape[0]) // 2, (width - own.shape[1]) // 2
         tile[top : top + own.shape[0], left : left + own.shape[1]] = own
-    return found
+    return framed

@@ -160,7 +160,7 @@ def _from_pil(image: Image.Image, shape: tuple[int, ...]) -> torch.Tensor:
         raise PictureError(
             f"This network reads {channels} channels, which no picture file has; pass a float tensor of {shape}."
         )
-    image = flattened(image) if channels != 4 else image
+    image = flatten(image) if channels != 4 else image
     image = image.convert(_MODES[channels])
     box = _central_box(image, height, width)
     if image.size != (width, height):
@@ -178,7 +178,7 @@ def display_picture(source: Any, shape: tuple[int, ...], side: int) -> Image.Ima
         return None
     if not isinstance(source, Image.Image):
         source = as_image(source, shape)
-    image = flattened(ImageOps.exif_transpose(source)).convert("RGB")
+    image = flatten(ImageOps.exif_transpose(source)).convert("RGB")
     _, height, width = shape
     box = _central_box(image, height, width)
     scale = min(side / max(box[2] - box[0], box[3] - box[1]), 1.0)
@@ -212,7 +212,7 @@ def _central_box(image: Image.Image, height: int, width: int) -> tuple[float, fl
     return left, top, left + crop[0], top + crop[1]
 
 
-def flattened(image: Image.Image) -> Image.Image:
+def flatten(image: Image.Image) -> Image.Image:
     """The picture as seen on white paper: transparency removed."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")

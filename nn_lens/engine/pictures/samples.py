@@ -22,11 +22,11 @@ def sample_pictures(input_shape: tuple[int, ...]) -> dict[str, Image.Image]:
     """RGB pictures by name, for networks that read pictures; those of a missing package are left out."""
     if len(input_shape) != 3 or input_shape[0] not in (1, 3, 4):
         return {}
-    found = {}
+    pictures = {}
     for name, (package, path) in _FILES.items():
         spec = importlib.util.find_spec(package)
         file = Path(spec.origin).parent / path if spec and spec.origin else None
         if file is not None and file.is_file():
             with Image.open(file) as image:
-                found[name] = image.convert("RGB")
-    return found
+                pictures[name] = image.convert("RGB")
+    return pictures

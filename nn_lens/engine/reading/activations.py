@@ -10,7 +10,7 @@ import torch
 
 from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.network import Network, as_network
-from nn_lens.engine.pictures.images import coloured, map_levels
+from nn_lens.engine.pictures.images import colour, map_levels
 from nn_lens.engine.pictures.results import Result, tile_figure
 from nn_lens.errors import LensError, UnknownUnit
 from nn_lens.units import Unit
@@ -59,7 +59,7 @@ class Activations(Result):
         """A tile per channel, each on its own scale."""
         levels, _, signed = map_levels(self.maps)
         titles = [f"{c}  {v:.3g}" for c, v in enumerate(self.maps.max(axis=(1, 2)))]
-        return tile_figure(coloured(levels, signed), titles)
+        return tile_figure(colour(levels, signed), titles)
 
 
 def activations(net: Network, picture: Any, layer: str) -> Activations:

@@ -192,5 +192,5 @@ def correlated(
             f"A kernel of {weights.shape} is larger than the picture, {image.shape} with padding {padding}."
         )
     x = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-    found = F.conv2d(x, torch.from_numpy(weights)[None, None], stride=stride, padding=padding)[0, 0]
-    return np.asarray((found.relu() if rectified else found).numpy())
+    answers = F.conv2d(x, torch.from_numpy(weights)[None, None], stride=stride, padding=padding)[0, 0]
+    return np.asarray((answers.relu() if rectified else answers).numpy())

@@ -59,16 +59,16 @@ def filters(net: Network, layer: str) -> Filters:
     <48 filters of 9x9 of layer conv1, in colour>
     """
     net = as_network(net)
-    found = net[layer]
+    own = net[layer]
     weights = _weights(net.module(layer))
     if weights is None:
         raise LensError(
-            f"Layer {layer!r} ({found.kind}) has no filters; the nearest layer that has is {_nearest(net, layer)}."
+            f"Layer {layer!r} ({own.kind}) has no filters; the nearest layer that has is {_nearest(net, layer)}."
         )
     reads_rgb = (
         weights.shape[1] == 3
         and net.input_shape[0] == 3
-        and found.reason is None
+        and own.reason is None
         and receptive_field(net, layer).size == _extent(net.module(layer))
     )
     return Filters(layer, weights, reads_rgb)
