@@ -7,6 +7,7 @@ import pytest
 
 import nn_lens as nl
 from browser.panel import Panel
+from nn_lens.engine.evidence.attribution.methods import METHODS
 
 CELL = 'import nn_lens as nl\n\nnet = nl.demo("digits")\nlens = nl.Lens(net, unit="relu2:3")\nlens'
 
@@ -54,7 +55,7 @@ def test_badges_explain_themselves(panel):
 def test_every_method_has_a_map_or_a_reason(panel):
     top = str(int(nl.demo("digits").scores(nl.demo("digits").samples["digit 0"]).argmax()))
     until(panel, "attribution", f"{top} 7")
-    assert panel.page.locator(".nn-lens .method").count() == 7
+    assert panel.page.locator(".nn-lens .method").count() == len(METHODS)
     panel.page.select_option(".nn-lens .attribution select", "unit")
     panel.page.wait_for_function(
         "() => document.querySelector('.nn-lens .card.attribution').dataset.shown.startsWith('relu2:3@')",

@@ -7,6 +7,7 @@ import pytest
 
 import nn_lens as nl
 from browser.panel import Panel
+from nn_lens.engine.evidence.attribution.methods import METHODS
 from nn_lens.engine.pictures import images
 
 
@@ -75,7 +76,7 @@ def test_it_switches_views_and_holds_the_evidence_of_the_unit(panel):
     panel.page.click(".nn-lens .switch button:has-text('Evidence')")
     panel.wait(".card.examples", "e.dataset.shown === 'relu2:3 finished'")
     panel.wait(".card.embedding", "e.dataset.shown === 'relu2 tsne'")
-    panel.page.wait_for_function("() => document.querySelectorAll('.nn-lens .method').length === 7")
+    panel.page.wait_for_function("(n) => document.querySelectorAll('.nn-lens .method').length === n", arg=len(METHODS))
     panel.page.click(".nn-lens .judge")
     panel.page.wait_for_function("() => document.querySelectorAll('.nn-lens .badge').length >= 6")
     panel.slide("unit", 4)

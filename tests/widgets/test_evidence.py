@@ -13,6 +13,7 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 import nn_lens as nl
+from nn_lens.engine.evidence.attribution.methods import METHODS
 from nn_lens.engine.pictures import images
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
@@ -80,7 +81,7 @@ def test_badges_come_one_by_one(lens, talk):
 def test_attributions_are_the_engines(lens, talk):
     messages = talk.ask("attribution", target=0)
     heads = [head for head, _ in messages if head["type"] == "attribution"]
-    assert len(heads) == 7
+    assert len(heads) == len(METHODS)
     top = int(lens.session.net.scores(PICTURE).argmax())
     for (head, buffers), name in zip(messages, (h["method"].replace(" ", "_") for h in heads), strict=False):
         assert "reason" not in head, head
