@@ -272,7 +272,12 @@ def blur(sigma: float = 1.0) -> Objective:
 
 
 def at_centre(goals: Sequence[Unit | Direction]) -> Objective:
-    """Picture i's own goal: the neuron of its unit, or its direction, in the middle of the canvas; units keep their places."""
+    """Picture i's own goal: the neuron of its unit, or its direction, in the middle of the canvas; units keep their places.
+
+    >>> goal = nl.objectives.at_centre([nl.Unit("relu1", 5), nl.Unit("relu1", 6)])
+    >>> nl.maximize(nl.demo(), goal, size=32, steps=2).images.shape
+    (2, 3, 32, 32)
+    """
     name = goals[0].layer
     channels = torch.tensor([g.channel if isinstance(g, Unit) else 0 for g in goals])
     n = torch.arange(len(goals))
@@ -292,7 +297,11 @@ def at_centre(goals: Sequence[Unit | Direction]) -> Objective:
 
 
 def gram_similarity(maps: torch.Tensor) -> torch.Tensor:
-    """(N,) mean cosine similarity of each picture's Gram matrix over channels to those of the others; (N,C,h,w) maps."""
+    """(N,) mean cosine similarity of each picture's Gram matrix over channels to those of the others; (N,C,h,w) maps.
+
+    >>> nl.objectives.gram_similarity(torch.eye(2)[:, :, None, None])  # two pictures with no channel in common
+    tensor([0., 0.])
+    """
     flat = maps.flatten(2)
     grams = F.normalize((flat @ flat.transpose(1, 2)).flatten(1), dim=1, eps=1e-12)
     alike = grams @ grams.T
@@ -300,7 +309,11 @@ def gram_similarity(maps: torch.Tensor) -> torch.Tensor:
 
 
 def unit_vector(direction: Direction, maps: torch.Tensor) -> torch.Tensor:
-    """(C,) the direction at length 1, on the device of `maps`."""
+    """(C,) the direction at length 1, on the device of `maps`.
+
+    >>> nl.objectives.unit_vector(nl.Direction("relu1", [3, 0, 4]), torch.zeros(1, 3, 5, 5))
+    tensor([0.6000, 0.0000, 0.8000])
+    """
     direction.require(maps.shape[1])
     v = torch.tensor(direction.vector, dtype=maps.dtype, device=maps.device)
     unit: torch.Tensor = v / v.norm()

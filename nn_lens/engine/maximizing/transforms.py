@@ -139,7 +139,11 @@ NONE = Transform()
 
 
 def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of (N,C,H,W) pictures, with a border that repeats its last pixel."""
+    """Gaussian blur of (N,C,H,W) pictures, with a border that repeats its last pixel.
+
+    >>> nl.transforms.gaussian_blur(torch.ones(1, 3, 8, 10), 1.5).shape
+    torch.Size([1, 3, 8, 10])
+    """
     radius = max(1, round(3 * sigma))
     line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device) / sigma) ** 2)
     kernel = torch.outer(line, line) / line.sum() ** 2
