@@ -17,9 +17,9 @@ from nn_lens.engine.maximizing.linear import linear_maximizers as linear_maximiz
 from nn_lens.engine.maximizing.maximize import maximize as maximize
 from nn_lens.engine.maximizing.maximize import maximize_steps as maximize_steps
 from nn_lens.engine.maximizing.restarts import restarts as restarts
+from nn_lens.engine.network.carried import IMAGENET as IMAGENET
 from nn_lens.engine.network.network import Network as Network
 from nn_lens.engine.network.network import receptive_field as receptive_field
-from nn_lens.engine.network.normalization import IMAGENET as IMAGENET
 from nn_lens.engine.network.randomized import randomized as randomized
 from nn_lens.engine.reading.activations import activations as activations
 from nn_lens.engine.reading.arithmetic import arithmetic as arithmetic

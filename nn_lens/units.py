@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import total_ordering
+from typing import Any
 
 from nn_lens.errors import UnknownUnit
 
-_TEXT = re.compile(r"^(?P<layer>.*):(?P<channel>\d+)(?:@(?P<row>\d+),(?P<column>\d+))?$")
+_TEXT = re.compile(r"^(?P<layer>.*):(?P<channel>\d+)(?:@(?P<place>\d+(?:,\d+){0,2}))?$")
 
 
-@dataclass(frozen=True, order=True)
+@total_ordering
+@dataclass(frozen=True, init=False, repr=False)
 class Unit:
-    """A channel of a layer, or with `row` and `column` one neuron of it; hashable.
+    """A channel of a layer, or with a place one neuron of it; hashable.
 
-    Written "features.3:12" (channel 12) and "features.3:12@4,5" (its neuron at row 4, column 5).
+    Written "features.3:12" (channel 12) and "features.3:12@4,5" (its neuron at row 4, column 5). A place has as many
+    numbers as the layer's maps have dimensions: "@4" along a signal or sequence, "@4,5" (row, column) in a picture,
+    "@2,4,5" (slice, row, column) in a volume. Units are ordered by layer, channel and place.
 
     Raises:
         UnknownUnit: a negative or non-integer number, or a row without a column.
@@ -26,30 +31,28 @@ class Unit:
 
     layer: str
     channel: int
-    row: int | None = None
-    column: int | None = None
+    place: tuple[int, ...] | None
 
-    def __post_init__(self) -> None:
-        if (self.row is None) != (self.column is None):
+    def __init__(self, layer: str, channel: int, *place: Any, row: Any = None, column: Any = None) -> None:
+        numbers = (*place, *(() if row is None and column is None else (row, column)))
+        if all(n is None for n in numbers):
+            numbers = ()  # Unit(layer, channel, None, None) is the channel, too
+        if None in numbers:
             raise UnknownUnit(
-                f"A neuron needs a row and a column, got row={self.row} and column={self.column}; "
-                f'write Unit("{self.layer}", {self.channel}, row, column), or leave both out for the channel.'
+                f"A neuron needs a row and a column, got {', '.join(map(str, numbers))}; "
+                f'write Unit("{layer}", {channel}, row, column), or leave both out for the channel.'
             )
-        for name in ("channel", "row", "column"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            try:
-                index = value.__index__()
-            except AttributeError:
-                raise UnknownUnit(f"{name} must be a whole number, got {value!r}.") from None
-            if index < 0:
-                raise UnknownUnit(f"{name} must be 0 or more, got {index}; units count from 0.")
-            object.__setattr__(self, name, index)
+        if len(numbers) > 3:
+            raise UnknownUnit(f"A place has 1 to 3 numbers, got {numbers}.")
+        names = {1: ("place",), 2: ("row", "column"), 3: ("slice", "row", "column")}.get(len(numbers), ())
+        object.__setattr__(self, "layer", layer)
+        object.__setattr__(self, "channel", _whole("channel", channel))
+        where = tuple(_whole(name, n) for name, n in zip(names, numbers, strict=True))
+        object.__setattr__(self, "place", where or None)
 
     @classmethod
     def parse(cls, text: str) -> Unit:
-        """The unit that "layer:channel" or "layer:channel@row,column" names.
+        """The unit that "layer:channel" or "layer:channel@row,column" names; a place may have 1 to 3 numbers.
 
         Raises:
             UnknownUnit: the text has another form.
@@ -60,17 +63,40 @@ class Unit:
                 f'{text!r} is no unit; write "layer:channel" like "features.3:12", '
                 'or "layer:channel@row,column" like "features.3:12@4,5".'
             )
-        place = [None if match[k] is None else int(match[k]) for k in ("row", "column")]
-        return cls(match["layer"], int(match["channel"]), *place)
+        place = match["place"].split(",") if match["place"] else []
+        return cls(match["layer"], int(match["channel"]), *map(int, place))
 
     @property
-    def place(self) -> tuple[int, int] | None:
-        """(row, column) of a neuron, None for a channel."""
-        return None if self.row is None or self.column is None else (self.row, self.column)
+    def row(self) -> int | None:
+        """The last number but one of the place, None where there is none."""
+        return self.place[-2] if self.place is not None and len(self.place) > 1 else None
+
+    @property
+    def column(self) -> int | None:
+        """The last number of the place, None where it has fewer than two."""
+        return self.place[-1] if self.place is not None and len(self.place) > 1 else None
+
+    def __lt__(self, other: Any) -> Any:
+        if not isinstance(other, Unit):
+            return NotImplemented
+        return (self.layer, self.channel, self.place or ()) < (other.layer, other.channel, other.place or ())
 
     def __str__(self) -> str:
-        place = "" if self.place is None else f"@{self.row},{self.column}"
+        place = "" if self.place is None else f"@{','.join(map(str, self.place))}"
         return f"{self.layer}:{self.channel}{place}"
+
+    def __repr__(self) -> str:
+        return f"Unit({', '.join(map(repr, (self.layer, self.channel, *(self.place or ()))))})"
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        index = value.__index__()
+    except AttributeError:
+        raise UnknownUnit(f"{name} must be a whole number, got {value!r}.") from None
+    if index < 0:
+        raise UnknownUnit(f"{name} must be 0 or more, got {index}; units count from 0.")
+    return int(index)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def main() -> None:
     pictures = (pictures + 0.01 * torch.rand(pictures.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     units = sum(net[layer].channels for layer in LAYERS)
     ways = {
-        "bare forward": lambda: bare(net, pictures, lambda x: capture.outputs(net.model, net.normalized(x), LAYERS)),
+        "bare forward": lambda: bare(net, pictures, lambda x: capture.outputs(net.runner, net.normalized(x), LAYERS)),
         "bare forward, our memory format": lambda: bare(net, pictures, lambda x: net.outputs(x, LAYERS)),
         "dataset examples": lambda: nl.dataset_examples(net, LAYERS, pictures, progress=False),
     }

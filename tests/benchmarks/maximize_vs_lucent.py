@@ -206,7 +206,7 @@ def bare_step(net: nl.Network, layer: str, channels: list[int], canvas: int, cou
             start = time.perf_counter()
             from nn_lens.engine.network import capture
 
-            maps = net[layer].layout.maps(capture.outputs(net.model, leaf, [layer])[layer])
+            maps = net[layer].layout.maps(capture.outputs(net.runner, leaf, [layer])[layer])
             torch.autograd.grad(maps[n, channels, place[0], place[1]].sum(), leaf)
             bare.append(time.perf_counter() - start)
         start = time.perf_counter()

@@ -15,6 +15,7 @@ from torch import nn
 
 import nn_lens as nl
 from nn_lens.engine.network import capture
+from nn_lens.engine.network.runner import Runner
 
 
 def hooked(net, layer, x):
@@ -218,7 +219,7 @@ class Interrupted(nn.Module):
 
 
 def replaced(model, x):
-    with capture.replace_outputs(model, {"second": lambda output: 0 * output}) as done:
+    with capture.replace_outputs(Runner(model), {"second": lambda output: 0 * output}) as done:
         answer = model(x)
     assert done == {"second"}
     return answer
@@ -226,16 +227,16 @@ def replaced(model, x):
 
 def followed(model, x):
     answers = {}
-    capture.follow(model, x, "second", answers.__setitem__)
+    capture.follow(Runner(model), x, "second", answers.__setitem__)
     assert list(answers) == ["first", "second"]
     return answers["second"]
 
 
 WATCHES = {
-    "outputs": (lambda m, x: capture.outputs(m, x, ["second"])["second"], lambda m, x: m.second(m.first(x))),
-    "input_of": (lambda m, x: capture.input_of(m, x, "second"), lambda m, x: m.first(x)),
+    "outputs": (lambda m, x: capture.outputs(Runner(m), x, ["second"])["second"], lambda m, x: m.second(m.first(x))),
+    "input_of": (lambda m, x: capture.input_of(Runner(m), x, "second"), lambda m, x: m.first(x)),
     "follow": (followed, lambda m, x: m.second(m.first(x))),
-    "trace": (lambda m, x: capture.trace(m, x)[1], lambda m, x: m.last(m.second(m.first(x)))),
+    "trace": (lambda m, x: capture.trace(Runner(m), x)[1], lambda m, x: m.last(m.second(m.first(x)))),
     "replace_outputs": (replaced, lambda m, x: m.last(0 * m.second(m.first(x)))),
 }
 

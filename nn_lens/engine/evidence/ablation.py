@@ -254,7 +254,7 @@ class _Sums:
 
 def _scores(net: Network, x: torch.Tensor, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]) -> np.ndarray:
     """(N,classes) float32 raw answers, with the outputs of some layers changed."""
-    with net.evaluation(), torch.no_grad(), capture.replace_outputs(net.model, changes) as done:
+    with net.evaluation(), torch.no_grad(), capture.replace_outputs(net.runner, changes) as done:
         answer = net.outputs(x, [""])[""]
     missing = [name for name in changes if name not in done]
     if missing:

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from nn_lens.engine.network.runner import Runner
+
 
 class _Enough(BaseException):
     """Thrown through a model's forward once every wanted layer has answered.
@@ -30,39 +32,51 @@ class _Enough(BaseException):
 
 @dataclass(frozen=True)
 class Seen:
-    """One module's first call: its name and the shape that it answered with, None if no tensor."""
+    """One module's first call: its name, the shape that it answered with, and that of the first tensor that it read.
+
+    Shapes are None where there was no tensor.
+    """
 
     name: str
     module: nn.Module
     output_shape: tuple[int, ...] | None
+    input_shape: tuple[int, ...] | None
 
 
-def outputs(model: nn.Module, x: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
+def outputs(runner: Runner, x: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """Outputs of the named modules for one forward pass of `x`, as the model gives them.
 
     Values keep their graph. A layer that is not the last to answer is copied, since a later
     in-place rectifier would overwrite it. Names that were not reached are missing;
-    the name "" stands for the model's own answer.
+    the name "" stands for the model's own answer, read as `runner.answer` says.
     """
-    modules = {name: model.get_submodule(name) for name in names}
     answers: dict[str, torch.Tensor] = {}
-    wanted = set(names)
+    layers = [name for name in names if name]
+    wanted = set(layers)
 
-    def remember(name: str, _module: nn.Module, output: Any) -> None:
-        output = output if name else first_tensor(output)
-        if name in answers or not isinstance(output, torch.Tensor):
+    def remember(name: str, module: nn.Module, output: Any) -> None:
+        tensor = layer_output(module, output)
+        if name in answers or tensor is None:
             return
         wanted.discard(name)
-        answers[name] = output.clone() if wanted else output
-        if not wanted:
+        last = not wanted and "" not in names
+        answers[name] = tensor if last else tensor.clone()
+        if last:
             raise _Enough
 
-    with _hooks(modules.items(), remember):
-        _run_until_enough(model, x)
+    with _hooks([(name, runner.module(name)) for name in layers], remember):
+        try:
+            answer = runner(x)
+        except _Enough:
+            return answers
+    if "" in names:
+        own = runner.answer(answer)
+        if own is not None:
+            answers[""] = own
     return answers
 
 
-def input_of(model: nn.Module, x: torch.Tensor, name: str) -> torch.Tensor:
+def input_of(runner: Runner, x: torch.Tensor, name: str) -> torch.Tensor:
     """What the named module reads at its first call, for one forward pass of `x`."""
     read: list[torch.Tensor] = []
 
@@ -70,56 +84,65 @@ def input_of(model: nn.Module, x: torch.Tensor, name: str) -> torch.Tensor:
         read.append(inputs[0].clone())
         raise _Enough
 
-    with _hooks([(name, model.get_submodule(name))], remember, before=True):
-        _run_until_enough(model, x)
+    with _hooks([(name, runner.module(name))], remember, before=True):
+        _run_until_enough(runner, x)
     return read[0]
 
 
-def trace(model: nn.Module, x: torch.Tensor) -> tuple[list[Seen], Any]:
-    """Every module that one whole forward pass of `x` calls, as they first answer, and the model's output.
+def trace(
+    runner: Runner, x: torch.Tensor, call: Callable[[torch.Tensor], Any] | None = None
+) -> tuple[list[Seen], Any, torch.Tensor | None]:
+    """Every module that one whole forward pass of `x` calls, as they first answer, the model's answer, and the tensor
+    that the last called module gave.
 
     A layer comes before the container that ends with it: the list runs from the input to the output.
+    call: what runs the model, in place of `runner` itself.
     """
     seen: dict[str, Seen] = {}
+    last: list[torch.Tensor | None] = [None]
 
-    def remember(name: str, module: nn.Module, output: Any) -> None:
-        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
-        seen.setdefault(name, Seen(name, module, shape))
+    def remember(name: str, module: nn.Module, output: Any, inputs: Any) -> None:
+        tensor, read = layer_output(module, output), next((i for i in inputs if isinstance(i, torch.Tensor)), None)
+        shapes = (None if t is None else tuple(t.shape) for t in (tensor, read))
+        seen.setdefault(name, Seen(name, module, *shapes))
+        last[0] = tensor
 
-    modules = [(name, module) for name, module in model.named_modules() if name]
-    with _hooks(modules, remember):
-        answer = model(x)
-    return list(seen.values()), answer
-
-
-def first_tensor(answer: Any) -> torch.Tensor | None:
-    """The tensor of a model's answer: itself, or the first of a tuple, list or dictionary."""
-    if isinstance(answer, dict):
-        answer = list(answer.values())
-    if isinstance(answer, (tuple, list)):
-        answer = next((a for a in answer if isinstance(a, torch.Tensor)), None)
-    return answer if isinstance(answer, torch.Tensor) else None
+    with _hooks(list(runner.modules()), remember, with_inputs=True):
+        answer = (call or runner)(x)
+    return list(seen.values()), answer, last[0]
 
 
-def follow(model: nn.Module, x: torch.Tensor, until: str, answered: Callable[[str, torch.Tensor], None]) -> None:
+def layer_output(module: nn.Module, output: Any) -> torch.Tensor | None:
+    """The tensor that a module answers, not quantized; of a module without parts that answers a tuple, as an LSTM does,
+    the first. None where it is none.
+    """
+    if isinstance(output, (tuple, list)) and not any(True for _ in module.children()):
+        output = output[0] if output else None
+    if not isinstance(output, torch.Tensor):
+        return None
+    return output.dequantize() if output.is_quantized else output
+
+
+def follow(runner: Runner, x: torch.Tensor, until: str, answered: Callable[[str, torch.Tensor], None]) -> None:
     """Calls `answered(name, output)` with each module's first tensor, in order, until the layer `until` has answered."""
     seen: set[str] = set()
 
-    def remember(name: str, _module: nn.Module, output: Any) -> None:
-        if name in seen or not isinstance(output, torch.Tensor):
+    def remember(name: str, module: nn.Module, output: Any) -> None:
+        tensor = layer_output(module, output)
+        if name in seen or tensor is None:
             return
         seen.add(name)
-        answered(name, output)
+        answered(name, tensor)
         if name == until:
             raise _Enough
 
-    with _hooks([(name, module) for name, module in model.named_modules() if name], remember):
-        _run_until_enough(model, x)
+    with _hooks(list(runner.modules()), remember):
+        _run_until_enough(runner, x)
 
 
 @contextmanager
 def replace_outputs(
-    model: nn.Module, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]
+    runner: Runner, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]
 ) -> Iterator[set[str]]:
     """For one forward pass inside the block, the named modules answer with what their functions make of their output.
 
@@ -128,40 +151,52 @@ def replace_outputs(
     """
     done: set[str] = set()
 
-    def answered(name: str, module: nn.Module, output: Any) -> torch.Tensor | None:
-        if name in done or not isinstance(output, torch.Tensor):
+    def answered(name: str, module: nn.Module, output: Any) -> Any:
+        tensor = layer_output(module, output)
+        if name in done or tensor is None:
             return None
         done.add(name)
-        new = changes[name](output)
-        if not getattr(module, "inplace", False):
+        new = changes[name](tensor)
+        own = output[0] if isinstance(output, (tuple, list)) else output
+        if own.is_quantized:
+            new = torch.quantize_per_tensor(new, own.q_scale(), own.q_zero_point(), own.dtype)
+        if getattr(module, "inplace", False):
+            # It has written on what it read, and a model may go on with that rather than with its answer.
+            new = own.copy_(new)
+        if not isinstance(output, (tuple, list)):
             return new
-        # It has written on what it read, and a model may go on with that rather than with its answer.
-        return output.copy_(new)
+        rest = [new, *output[1:]]
+        return type(output)(*rest) if hasattr(output, "_fields") else type(output)(rest)
 
-    with _hooks([(name, model.get_submodule(name)) for name in changes], answered):
+    with _hooks([(name, runner.module(name)) for name in changes], answered):
         yield done
 
 
-def _run_until_enough(model: nn.Module, x: torch.Tensor) -> None:
+def _run_until_enough(runner: Runner, x: torch.Tensor) -> None:
     try:
-        model(x)
+        runner(x)
     except _Enough:
         pass
 
 
 @contextmanager
 def _hooks(
-    modules: Iterable[tuple[str, nn.Module]], call: Callable[[str, nn.Module, Any], Any], before: bool = False
+    modules: Iterable[tuple[str, nn.Module]], call: Callable[..., Any], before: bool = False, with_inputs: bool = False
 ) -> Iterator[None]:
     """Calls `call(name, module, output)` after each named module, or `before` it with its inputs, until the block is left.
 
-    What it returns, unless None, replaces the output, or the inputs. Modules that other threads run are left alone.
+    with_inputs: after the output, the inputs are given, too. What it returns, unless None, replaces the output, or the
+    inputs. Modules that other threads run are left alone.
     """
     own = threading.get_ident()
 
     def hook(name: str) -> Callable[..., Any]:
-        def called(module: nn.Module, *inputs_and_output: Any) -> Any:
-            return call(name, module, inputs_and_output[-1]) if threading.get_ident() == own else None
+        def called(module: nn.Module, inputs: Any, *output: Any) -> Any:
+            if threading.get_ident() != own:
+                return None
+            if before:
+                return call(name, module, inputs)
+            return call(name, module, output[0], inputs) if with_inputs else call(name, module, output[0])
 
         return called
 

@@ -3,31 +3,63 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from torch import nn
 
 from nn_lens.errors import LensError, nearest
 
 
-def labels_of(
-    model: nn.Module, given: Sequence[str] | None, output_shape: tuple[int, ...] | None
-) -> tuple[str, ...] | None:
-    """The names of a model's outputs: those given, else those of its torchvision weights; None if there are none.
+def labels_of(given: Any, carried: Any, classes: int | None) -> tuple[str, ...] | None:
+    """The names of a model's outputs: those given, else those that it carries; None if there are none.
+
+    given, carried: names in order, or a dictionary index -> name, or "imagenet". classes: how many outputs there are,
+    None where they are no classes.
 
     Raises:
         LensError: not one name per output.
     """
     if given is None:
-        meta = getattr(getattr(model, "weights", None), "meta", None) or {}
-        given = meta.get("categories")
-    if given is None:
-        return None
-    labels = tuple(str(label) for label in given)
-    if output_shape is not None and len(output_shape) == 2 and len(labels) != output_shape[1]:
-        raise LensError(f"The model answers with {output_shape[1]} classes, got {len(labels)} labels.")
+        own = None if carried is None else _names(carried)
+        # What a model carries may be of another task than its answer: a new head, features.
+        return own if own is not None and len(own) == classes else None
+    labels = _names(given)
+    if classes is not None and len(labels) != classes:
+        raise LensError(f"The model answers with {classes} classes, got {len(labels)} labels.")
     return labels
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    if isinstance(given, str):
+        if given.lower() != "imagenet":
+            raise LensError(
+                f'labels are a sequence of names, a dictionary index -> name, or "imagenet"; got {given!r}.'
+            )
+        import torchvision
+
+        return tuple(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])
+    if isinstance(given, Mapping):
+        return _by_index(given)
+    if not isinstance(given, Iterable):
+        raise LensError(f"labels are a sequence of names or a dictionary index -> name, got {given!r}.")
+    return tuple(map(str, given))
+
+
+def _by_index(given: Mapping[Any, Any]) -> tuple[str, ...]:
+    """The names of a dictionary index -> name, or name -> index, whose indices may be text."""
+    for names in (given, {v: k for k, v in given.items() if isinstance(v, int) and not isinstance(v, bool)}):
+        try:
+            by_index = {int(k): str(v) for k, v in names.items()}
+        except (TypeError, ValueError):
+            continue
+        if len(by_index) != len(given):
+            continue
+        missing = [i for i in range(len(by_index)) if i not in by_index]
+        if missing:
+            raise LensError(
+                f"labels has {len(by_index)} names, but none for index {missing[0]}; give each index a name."
+            )
+        return tuple(by_index[i] for i in range(len(by_index)))
+    raise LensError(f"labels as a dictionary are index -> name, such as {{0: 'cat', 1: 'dog'}}; got {dict(given)!r}.")
 
 
 def class_index(target: Any, labels: Sequence[str] | None, classes: int) -> int:

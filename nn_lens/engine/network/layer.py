@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nn_lens.engine.network.capture import Seen
-from nn_lens.engine.network.layouts import Layout, layout_of
+from nn_lens.engine.network.layouts import Layout
 from nn_lens.engine.network.receptive_field import Fields, ReceptiveField
 from nn_lens.errors import UnknownLayer
 
@@ -55,15 +55,16 @@ class Layer:
         _ = self.layout
 
 
-def layer_of(seen: Seen, batch: int, input_shape: tuple[int, ...], fields: Fields) -> Layer:
-    """The layer that a module is, by what it answered to `batch` inputs."""
-    shape = seen.output_shape or ()
-    layout = layout_of(seen.module, shape, batch, input_shape)
+def layer_of(seen: Seen, layout: Layout | str, fields: Fields) -> Layer:
+    """The layer that a module is: its layout, or why it has none."""
     known = layout if isinstance(layout, Layout) else None
+    shape = list(seen.output_shape or ())
+    if shape:
+        del shape[known.batch_axis if known else 0]
     return Layer(
         name=seen.name,
         kind=type(seen.module).__name__,
-        output_shape=tuple(shape[1:]),
+        output_shape=tuple(shape),
         channels=known.channels if known else 0,
         parameters=sum(p.numel() for p in seen.module.parameters()),
         reason=None if isinstance(layout, Layout) else layout,

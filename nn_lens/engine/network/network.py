@@ -7,7 +7,6 @@ the model into eval mode with frozen weights, and leaves flags, weights and rand
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +20,10 @@ import torch
 from torch import nn
 
 from nn_lens.engine.network import capture, memory_format, probing
+from nn_lens.engine.network.answers import meaning
 from nn_lens.engine.network.arrays import as_numpy
+from nn_lens.engine.network.carried import carried_by
+from nn_lens.engine.network.fingerprint import fingerprint
 from nn_lens.engine.network.labels import class_index, labels_of
 from nn_lens.engine.network.layer import Layer, layer_of
 from nn_lens.engine.network.layouts import Layout
@@ -42,12 +44,25 @@ class Network:
     """Any `nn.Module`, with its layer table, input specification and labels.
 
     Args:
-        model: the module; never changed.
-        input_shape: (C,H,W), or (F,) for vectors. None: tried from the first layer's channels at
-            224, 299, 64, 32 and 28 pixels.
-        normalize: None: the torchvision weights' own if the model carries them, else ImageNet's for
-            3-channel inputs of torchvision classes, else none. False: none. Or (mean, std).
-        labels: names of the outputs.
+        model: the module; never changed, not by the first look either.
+        input_shape: (C,H,W), (C,L), (C,D,H,W), (T,F), or (F,) for vectors. None: as the model carries it, else tried
+            from the first layer: pictures at 224, 299, 64, 32 and 28 pixels.
+        normalize: None: the model's own if it carries one (torchvision's weights, timm's pretrained_cfg), else
+            ImageNet's for 3-channel inputs of torchvision classes that do not normalize themselves, else none.
+            False: none. Or (mean, std), or a Hugging Face processor.
+        labels: names of the outputs: a sequence, a dictionary index -> name, or "imagenet". None: those that the model
+            carries.
+        kind: "picture" (C,H,W), "signal" (C,L), "volume" (C,D,H,W), "sequence" (T,F) or "vector" (F,); None: by the
+            number of dimensions, of two by the first module.
+        inputs: what makes the model's arguments of a batch x: a callable x -> one argument, a tuple of arguments or a
+            dictionary of keyword arguments.
+        output: which tensor of the model's answer is its answer: an index, key, attribute, a sequence of these, or a
+            callable. None: the one called logits, else of those of (N,classes) the one that the last called module
+            gave, else the first.
+        output_kind: "logits", "logit" (one number, of a sigmoid), "multilabel", "probabilities", "values" or "dense"
+            (N,classes,H,W); None: guessed from the shape and the answers to the first inputs.
+
+    `repr` says what was guessed. `kind` is the kind of input, `output_kind` what the answer's numbers mean.
 
     Raises:
         NetworkError: no input shape fits, or the model fails in forward; says what was tried.
@@ -62,22 +77,34 @@ class Network:
         model: nn.Module,
         input_shape: Sequence[int] | None = None,
         normalize: Any = None,
-        labels: Sequence[str] | None = None,
+        labels: Any = None,
+        *,
+        kind: str | None = None,
+        inputs: Callable[[torch.Tensor], Any] | None = None,
+        output: Any = None,
+        output_kind: str | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise NetworkError(f"A Network is made of a torch.nn.Module, got a {type(model).__name__}.")
-        self._runner = Runner(model)
-        probe = probing.probe(self._runner, input_shape)
-        self.input_shape, self.output_shape = probe.input_shape, probe.output_shape
-        self._takes_channels_last = probe.takes_channels_last
-        self._mean_std, self._said = normalization_of(model, self.input_shape, normalize)
+        if inputs is not None and not callable(inputs):
+            raise NetworkError(f"inputs is a callable x -> the model's arguments, got {inputs!r}.")
+        self._runner = Runner(model, inputs=inputs)
+        own = carried_by(model)
+
+        def prepare(kind: str, shape: tuple[int, ...]) -> Callable[[torch.Tensor], torch.Tensor]:
+            self._mean_std, self._said = normalization_of(own, kind, shape, normalize)
+            return self.normalized
+
+        probe = probing.probe(self._runner, own, input_shape, kind, output, output_kind, prepare)
+        self.kind, self.input_shape, self.output_shape = probe.kind, probe.input_shape, probe.answer_shape
+        self.output_kind = probe.answer_kind
+        self._runner.answer = probe.pick
+        self._takes_channels_last, self._rows = probe.takes_channels_last, probe.rows
+        self._own_layout, self._guessed = probe.answer_layout, probe.said
         self._fields = Fields(self._runner, self.input_shape)
-        self._layers = {
-            seen.name: layer_of(seen, probing.BATCH, self.input_shape, self._fields)
-            for seen in probe.seen
-            if seen.output_shape is not None
-        }
-        self.labels = labels_of(model, labels, self.output_shape)
+        self._layers = {seen.name: layer_of(seen, layout, self._fields) for seen, layout in probe.layers}
+        classes = None if probe.answer_kind is None or self._own_layout is None else self._own_layout.channels
+        self.labels = labels_of(labels, own.labels, classes)
         self.samples: dict[str, Any] = {}
         self.dataset: Any = None  # what dataset examples are taken from where nobody says
 
@@ -87,6 +114,11 @@ class Network:
     def model(self) -> nn.Module:
         """The user's own module."""
         return self._runner.model
+
+    @property
+    def runner(self) -> Runner:
+        """What runs the model."""
+        return self._runner
 
     @property
     def name(self) -> str:
@@ -122,7 +154,7 @@ class Network:
 
     def module(self, name: str) -> nn.Module:
         """The module behind a layer."""
-        return self.model.get_submodule(self[name].name)
+        return self._runner.module(self[name].name)
 
     def unit(self, unit: Unit | str) -> Unit:
         """`unit` as a Unit that this network has.
@@ -138,10 +170,21 @@ class Network:
                 f"Layer {layer.name!r} has channels 0 to {layout.channels - 1}, not {unit.channel}; "
                 f'the last is "{layer.name}:{layout.channels - 1}".'
             )
-        if unit.place is not None and (unit.place[0] >= layout.grid[0] or unit.place[1] >= layout.grid[1]):
+        if unit.place is not None and len(unit.place) != len(layout.grid):
+            example = ",".join(str(n // 2) for n in layout.grid)
             raise UnknownUnit(
-                f"A map of {layer.name!r} has {layout.grid[0]} rows and {layout.grid[1]} columns, "
-                f"so row {unit.row}, column {unit.column} is outside; both count from 0."
+                f"A map of {layer.name!r} is {'x'.join(map(str, layout.grid))}, so a place in it has {len(layout.grid)} "
+                f'numbers, such as "{layer.name}:{unit.channel}@{example}"; got {unit}.'
+            )
+        if unit.place is not None and any(p >= n for p, n in zip(unit.place, layout.grid, strict=True)):
+            if len(layout.grid) == 2:
+                raise UnknownUnit(
+                    f"A map of {layer.name!r} has {layout.grid[0]} rows and {layout.grid[1]} columns, "
+                    f"so row {unit.row}, column {unit.column} is outside; both count from 0."
+                )
+            raise UnknownUnit(
+                f"A map of {layer.name!r} is {'x'.join(map(str, layout.grid))}, so {unit.place} is outside; places count "
+                "from 0."
             )
         return unit
 
@@ -161,7 +204,7 @@ class Network:
             UnknownLayer, UnknownUnit: it does not have one of them. LensError: there are none.
 
         >>> nl.demo().units(["relu1:3", nl.Unit("relu2", 5)])
-        (Unit(layer='relu1', channel=3, row=None, column=None), Unit(layer='relu2', channel=5, row=None, column=None))
+        (Unit('relu1', 3), Unit('relu2', 5))
         """
         return tuple(self.unit(entry) for entry in _several(asked))
 
@@ -188,9 +231,9 @@ class Network:
         """`source` as the network sees it, before normalization: float32 of `input_shape`, pictures in [0,1].
 
         Raises:
-            PictureError: `source` is no picture.
+            PictureError: `source` is no picture, or was normalized already where this network normalizes.
         """
-        return read_picture(source, self.input_shape)
+        return read_picture(source, self.input_shape, self.kind, self._mean_std is not None)
 
     def normalized(self, x: torch.Tensor) -> torch.Tensor:
         """(N,C,H,W) in [0,1] -> what the model is fed, on its device and in its dtype; differentiable."""
@@ -202,7 +245,7 @@ class Network:
         return x.to(self._runner.device, self._runner.dtype)
 
     def scores(self, picture: Any) -> np.ndarray:
-        """(classes,) float32 raw outputs of the model for one picture.
+        """(classes,) float32 raw outputs of the model for one picture; of dense answers (classes,H,W).
 
         Raises:
             PictureError: no picture. NetworkError: the model fails, or answers with something else.
@@ -210,17 +253,20 @@ class Network:
         x = self.picture(picture)[None]
         with self.evaluation(), torch.no_grad():
             answer = self.outputs(x, [""])[""]
-        return as_numpy(answer[0, :, 0, 0])
+        return as_numpy(answer[0] if self.output_kind == "dense" else answer[0, :, 0, 0])
 
     def predict(self, picture: Any, k: int = 5) -> list[tuple[str, float]]:
-        """The `k` most probable classes, [(label, probability)], by softmax over the raw outputs.
+        """The `k` classes with the largest values, [(label, value)], by what the answer means (`output_kind`).
+
+        Probabilities, by softmax of logits and sigmoid of a logit or of several labels; numbers that are probabilities
+        or values already as they are; of dense answers the share of places where a class wins.
 
         >>> net = nl.demo()
         >>> net.predict(net.samples["cat"], k=1)[0][0]
         'tabby cat'
         """
-        scores = torch.from_numpy(self.scores(picture))
-        values, indices = scores.softmax(0).topk(min(k, len(scores)))
+        meant = meaning(torch.from_numpy(self.scores(picture)), self.output_kind or "logits")
+        values, indices = meant.topk(min(k, len(meant)))
         return [(self.label(int(i)), float(v)) for i, v in zip(indices, values, strict=True)]
 
     def label(self, index: int) -> str:
@@ -240,21 +286,18 @@ class Network:
 
     def batch_size(self) -> int:
         """How many inputs go well in one pass without gradients: as many as keep the largest layer modest."""
-        if len(self.input_shape) != 3:
+        if self._rows == "one":
+            return 1
+        if self.kind == "vector":
             return _VECTORS
         largest = max((math.prod(layer.output_shape) for layer in self._layers.values()), default=1)
-        return max(1, min(_PICTURES, _NUMBERS // max(1, largest)))
+        return max(1, min(_PICTURES, _NUMBERS // max(1, largest, math.prod(self.input_shape))))
 
     def fingerprint(self) -> str:
-        """A text that changes with the weights, the architecture and the normalization."""
-        digest = hashlib.blake2b(digest_size=16)
-        digest.update(f"{self.model}{self!r}".encode())
-        for name, tensor in self.model.state_dict().items():
-            if isinstance(tensor, torch.Tensor):
-                value = tensor.detach().cpu().contiguous()
-                digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
-                digest.update(value.flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        """A text that changes with the weights, the architecture, the code of forward, what it reads besides, and the
+        normalization.
+        """
+        return fingerprint(self.model, repr(self))
 
     # ---- running it without a trace ----
 
@@ -278,11 +321,24 @@ class Network:
         wanted = {name: self.layer_and_token(name) for name in names}
         layouts = {name: self[layer].layout if layer else self._answer_layout for name, (layer, _) in wanted.items()}
         layers = list(dict.fromkeys(layer for layer, _ in wanted.values()))
-        answers = self.run(lambda: self._forward(self.normalized(x), layers))
-        return {
-            name: layouts[name].maps(answers[layer]) if token is None else layouts[name].token(answers[layer], token)
-            for name, (layer, token) in wanted.items()
-        }
+
+        def answer() -> dict[str, torch.Tensor]:
+            answers = self._forward(self.normalized(x), layers)
+            missing = [layer for layer in layers if layer not in answers]
+            if missing:
+                what = f"Layer {missing[0]!r}" if missing[0] else "The model"
+                raise NetworkError(
+                    f"{what} gave a tensor when the network was first looked at, and gives none now; make the nl.Network "
+                    "anew where the model has changed."
+                )
+            return {
+                name: layouts[name].maps(answers[layer])
+                if token is None
+                else layouts[name].token(answers[layer], token)
+                for name, (layer, token) in wanted.items()
+            }
+
+        return self.run(answer)  # type: ignore[no-any-return]
 
     def layer_and_token(self, name: str) -> tuple[str, int | None]:
         """The layer and the token that "layer[2]" names, unless a layer is called that; of a plain name, no token."""
@@ -291,10 +347,15 @@ class Network:
 
     @property
     def _answer_layout(self) -> Layout:
-        shape = self.output_shape
-        if shape is None or len(shape) != 2:
-            raise NetworkError(f"{self.name} answers with {shape and shape[1:]}, not with one score per class.")
-        return Layout("vector", shape[1], (1, 1))
+        if self._own_layout is None:
+            shape = self.output_shape
+            there = "no tensor" if shape is None else f"{shape[1:]}"
+            raise NetworkError(
+                f"{self.name} answers with {there}, not with one score per class. Units of its layers can be asked for "
+                "all the same; or say which numbers of its answer are meant: nl.Network(model, ..., output=callable that "
+                "makes (N,classes) of it)."
+            )
+        return self._own_layout
 
     def frozen_copy(self) -> Network:
         """A copy that shares nothing with the model: eval mode, frozen; for a worker of its own.
@@ -304,6 +365,7 @@ class Network:
         """
         twin = copy.copy(self)
         twin._runner = self._runner.frozen_copy()
+        twin._runner.answer = self._runner.answer
         twin._fields = self._fields.of_copy(twin._runner)
         twin._layers = {name: replace(layer, _fields=twin._fields) for name, layer in self._layers.items()}
         return twin
@@ -311,22 +373,30 @@ class Network:
     # ---- private ----
 
     def _forward(self, x: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        if self._rows == "one" and len(x) > 1:
+            singles = [self._forward(one[None], layers) for one in x]
+            return {name: torch.cat([s[name] for s in singles], self._batch_axis(name)) for name in singles[0]}
+        if self._rows == "two" and len(x) == 1:
+            both = self._forward(torch.cat([x, x]), layers)
+            return {name: t.narrow(self._batch_axis(name), 0, 1) for name, t in both.items()}
         weights = max((self._kernel_weights[layer] for layer in layers), default=0)
         side_by_side = self._takes_channels_last and memory_format.pays(weights, x)
         x = x.contiguous(memory_format=torch.channels_last if side_by_side else torch.contiguous_format)
-        return capture.outputs(self.model, x, layers)
+        return capture.outputs(self._runner, x, layers)
+
+    def _batch_axis(self, layer: str) -> int:
+        return self[layer].layout.batch_axis if layer else self._answer_layout.batch_axis
 
     @cached_property
     def _kernel_weights(self) -> dict[str, int]:
         """By layer, the weights of large kernels up to it; "" stands for the whole model."""
-        counts = memory_format.kernel_weights(self.model.get_submodule(name) for name in self._layers)
+        counts = memory_format.kernel_weights(self._runner.module(name) for name in self._layers)
         return dict(zip(self._layers, counts, strict=True)) | {"": counts[-1] if counts else 0}
 
     def __repr__(self) -> str:
         units = sum(layer.channels for layer in self._layers.values())
-        return (
-            f"Network({self.name}, input {self.input_shape}, {len(self._layers)} layers, {units} units, {self._said})"
-        )
+        said = "; ".join((self._said, *self._guessed))
+        return f"Network({self.name}, input {self.input_shape}, {len(self._layers)} layers, {units} units, {said})"
 
 
 def as_network(value: Any) -> Network:

@@ -1,58 +1,113 @@
-"""Running a model so that no trace of it is left: flags, weights and random state are afterwards what they were."""
+"""Running a model so that no trace of it is left: flags, weights, state and random state are afterwards what they were."""
 
 from __future__ import annotations
 
 import copy
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
+from nn_lens.engine.network.isolation import Changes, isolated
 from nn_lens.errors import LensError, NetworkError, one_line
 
 
 class Runner:
     """A model, with where its weights are (`device`) and what they are (`dtype`).
 
-    is_copy: nobody else runs the model.
+    is_copy: nobody else runs the model. inputs: what makes the model's arguments of a batch, None: the batch is the one
+    argument. `changes` says what the model does to itself when it runs, and `answer` takes the tensor that counts out of
+    what it gives; both are found by the first look.
     """
 
-    def __init__(self, model: nn.Module, is_copy: bool = False) -> None:
-        self.model, self._is_copy = model, is_copy
+    def __init__(
+        self, model: nn.Module, is_copy: bool = False, inputs: Callable[[torch.Tensor], Any] | None = None
+    ) -> None:
+        self.model, self._is_copy, self._inputs = model, is_copy, inputs
+        self.changes: Changes | None = None
+        self.answer: Callable[[Any], torch.Tensor | None] = _first_look_only
         self._lock = threading.RLock()
-        first = next(model.parameters(), None)
+        first = next((p for p in model.parameters() if p.is_floating_point()), None)
         self.device = torch.device("cpu") if first is None else first.device
-        self.dtype = torch.float32 if first is None or not first.is_floating_point() else first.dtype
+        self.dtype = torch.float32 if first is None else first.dtype
 
     @property
     def name(self) -> str:
         """The class of the model."""
-        return type(self.model).__name__
+        return type(unwrapped(self.model)).__name__
+
+    # ---- its parts ----
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The modules that may be layers, by name. A model without parts has one, itself, called by its class.
+
+        Not among them: what TorchScript has compiled, which takes no hooks, and what makes a layer's weights.
+        """
+        if not any(True for _ in self.model.children()):
+            yield self.name, self.model
+            return
+        hidden: tuple[str, ...] = ()
+        for name, module in self.model.named_modules():
+            if not name or name.startswith(hidden):
+                continue
+            if isinstance(module, (torch.jit.ScriptModule, nn.utils.parametrize.ParametrizationList)):
+                hidden = (*hidden, f"{name}.")
+            else:
+                yield name, module
+
+    def module(self, name: str) -> nn.Module:
+        """The module of that name; "" is the model itself."""
+        if name == self.name and not any(True for _ in self.model.children()):
+            return self.model
+        return self.model.get_submodule(name)
+
+    # ---- running it ----
+
+    def __call__(self, x: torch.Tensor) -> Any:
+        """What the model answers to a batch; afterwards it is what it was. To be called inside `evaluation`."""
+        changes = self.changes
+        with isolated(self.model, changes.written) if changes is not None and changes.any else nullcontext():
+            return self._call(x)
+
+    def first_call(self, x: torch.Tensor) -> Any:
+        """As a call, of which nothing is known yet: finds out what the model does to itself."""
+        known = self.changes
+        with isolated(self.model, None) as changes:
+            answer = self._call(x)
+        if known is not None:
+            changes.written |= known.written
+            changes.any |= known.any
+        self.changes = changes
+        return answer
 
     @contextmanager
     def evaluation(self) -> Iterator[nn.Module]:
         """See `Network.evaluation`."""
-        with self._lock:
+        with self._lock, ExitStack() as stack:
             every = list(self.model.modules())
             modules = [m for m in every if m.training]
             weights = [p for m in every for p in m._parameters.values() if p is not None and p.requires_grad]
             devices = [self.device] if self.device.type == "cuda" else []
             # A copy works beside the user's training: to put back the generator that both draw from would rewind the other's.
-            with nullcontext() if self._is_copy else torch.random.fork_rng(devices):
-                try:
-                    for m in modules:
-                        m.training = False
-                    for p in weights:
-                        p.requires_grad_(False)
-                    yield self.model
-                finally:
-                    for m in modules:
-                        m.training = True
-                    for p in weights:
-                        p.requires_grad_(True)
+            if not self._is_copy:
+                stack.enter_context(torch.random.fork_rng(devices))
+            if "torch._dynamo" in sys.modules:  # somebody compiles: compiled code calls no hooks
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            try:
+                for m in modules:
+                    m.training = False
+                for p in weights:
+                    p.requires_grad_(False)
+                yield self.model
+            finally:
+                for m in modules:
+                    m.training = True
+                for p in weights:
+                    p.requires_grad_(True)
 
     def run(self, call: Callable[[], Any]) -> Any:
         """What `call` answers; an exception of the model becomes a NetworkError that quotes it."""
@@ -70,7 +125,55 @@ class Runner:
             NetworkError: the model cannot be copied.
         """
         try:
-            model = copy.deepcopy(self.model)
+            model = copy.deepcopy(self.model, _tensors_with_a_graph(self.model))
         except Exception as error:
             raise NetworkError(f"{self.name} cannot be copied: {type(error).__name__}: {one_line(error)}") from error
-        return Runner(model.eval().requires_grad_(False), is_copy=True)
+        for module in model.modules():
+            module.training = False  # not by eval(), which calls train(): a model may have one of its own, that trains
+        for weight in model.parameters():
+            weight.requires_grad_(False)
+        twin = Runner(model, is_copy=True, inputs=self._inputs)
+        twin.changes = self.changes
+        return twin
+
+    def _call(self, x: torch.Tensor) -> Any:
+        if self._inputs is None:
+            return self.model(x)
+        arguments = self._inputs(x)
+        if isinstance(arguments, Mapping):
+            return self.model(**arguments)
+        return self.model(*arguments) if isinstance(arguments, tuple) else self.model(arguments)
+
+
+def unwrapped(model: Any) -> Any:
+    """The model inside wrappers that only run it otherwise: torch.compile's, and those for several devices."""
+    while True:
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod
+        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
+
+
+def _tensors_with_a_graph(model: nn.Module) -> dict[int, Any]:
+    """For copy.deepcopy, which refuses them: copies of the tensors that modules keep from a forward pass, by their id."""
+    memo: dict[int, Any] = {}
+
+    def look(value: Any, depth: int) -> None:
+        if isinstance(value, torch.Tensor):
+            if not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+        elif isinstance(value, (list, tuple, set)) and depth:
+            for entry in value:
+                look(entry, depth - 1)
+        elif isinstance(value, dict) and depth:
+            look(list(value.values()), depth - 1)
+
+    for module in model.modules():
+        look({k: v for k, v in vars(module).items() if k not in ("_parameters", "_modules")}, 6)
+    return memo
+
+
+def _first_look_only(answer: Any) -> torch.Tensor | None:
+    return answer if isinstance(answer, torch.Tensor) else None

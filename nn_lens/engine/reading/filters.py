@@ -74,33 +74,57 @@ def filters(net: Network, layer: str) -> Filters:
     return Filters(layer, weights, reads_rgb)
 
 
-def filter_shape(net: Network, layer: str) -> tuple[int, int, int] | None:
-    """(inputs, kH, kW) of one of the layer's filters, None for a layer that `filters` refuses."""
-    module = net.module(layer)
-    if not isinstance(module, _WEIGHTED):
+def filter_shape(net: Network, layer: str) -> tuple[int, ...] | None:
+    """(inputs, kH, kW) of one of the layer's filters, one or three sides of signals and volumes; None for a layer that
+    `filters` refuses.
+    """
+    weights = _filters_first(net.module(layer), detailed=False)
+    if weights is None:
         return None
-    planes, *kernel = (int(n) for n in _filters_first(module).shape[1:])
-    height, width = {0: (1, 1), 1: (1, *kernel), 2: tuple(kernel)}[len(kernel)]
-    return planes, height, width
+    planes, *kernel = (int(n) for n in weights.shape[1:])
+    return (planes, *(kernel or (1, 1)))
 
 
-_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_CONVOLUTIONS = (nn.modules.conv._ConvNd, nn.modules.conv._ConvTransposeNd)
 
 
-def _filters_first(module: nn.Module) -> torch.Tensor:
-    """The weights with the filter's own index first; a transposed convolution stores it second."""
-    weight = module.get_parameter("weight").detach()
-    return weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) and module.groups == 1 else weight
+def _weight(module: nn.Module, detailed: bool = True) -> torch.Tensor | None:
+    """The weight that a module works with, however it is kept: as a parameter, computed from others, or quantized."""
+    weight = getattr(module, "weight", None)
+    if callable(weight) and not isinstance(weight, torch.Tensor):  # of a quantized layer
+        weight = weight()
+    if not isinstance(weight, torch.Tensor):
+        return None
+    weight = weight.detach()
+    return weight.dequantize() if weight.is_quantized and detailed else weight
+
+
+def _is_weighted(module: nn.Module) -> bool:
+    if isinstance(module, (*_CONVOLUTIONS, nn.Linear)):
+        return True
+    quantized = type(module).__module__.startswith(("torch.ao.nn", "torch.nn.quantized"))
+    return (
+        quantized and hasattr(module, "weight") and (hasattr(module, "kernel_size") or hasattr(module, "in_features"))
+    )
+
+
+def _filters_first(module: nn.Module, detailed: bool = True) -> torch.Tensor | None:
+    """The weights with the filter's own index first; a transposed convolution stores it second, in each of its groups."""
+    weight = _weight(module, detailed) if _is_weighted(module) else None
+    if weight is None or not isinstance(module, nn.modules.conv._ConvTransposeNd):
+        return weight
+    groups = module.groups
+    grouped = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+    return grouped.transpose(1, 2).flatten(0, 1)
 
 
 def _weights(module: nn.Module) -> np.ndarray | None:
-    if not isinstance(module, _WEIGHTED):
+    weight = _filters_first(module)
+    if weight is None:
         return None
-    weight = _filters_first(module).float().cpu()
-    if isinstance(module, nn.Conv1d):
-        weight = weight[:, :, None]
-    while weight.ndim < 4:
-        weight = weight[..., None]
+    weight = weight.float().cpu()
+    if weight.ndim == 2:
+        weight = weight[..., None, None]
     return np.ascontiguousarray(weight.numpy()).copy()
 
 
@@ -114,7 +138,7 @@ def _nearest(net: Network, layer: str) -> str:
     """The layer with filters that is fewest layers away, and the last one before, whose numbers a unit works on."""
     names = [other.name for other in net.layers]
     here = names.index(layer)
-    there = [i for i, name in enumerate(names) if isinstance(net.module(name), _WEIGHTED)]
+    there = [i for i, name in enumerate(names) if _is_weighted(net.module(name))]
     if not there:
         return "none: this network has neither convolutions nor linear layers"
     near = min(there, key=lambda i: (abs(i - here), i))
