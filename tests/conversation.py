@@ -34,7 +34,7 @@ class Conversation:
         self.tell({"type": "want", "what": what, "id": self.ids, **content})
         return self.ids
 
-    def until_end(self, number, timeout=20):
+    def until_end(self, number, timeout=60):
         """All messages about a question, once it has ended."""
         ends = ("done", "cancelled", "error")
 

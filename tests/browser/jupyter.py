@@ -23,6 +23,9 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
 
+LIMIT = 90_000
+"""Milliseconds after which a page counts as failed: a busy machine may be three times as slow as one at rest."""
+
 
 @contextmanager
 def jupyter_lab(folder: Path) -> Iterator[str]:
@@ -44,7 +47,7 @@ def jupyter_lab(folder: Path) -> Iterator[str]:
     server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
+        for _ in range(480):
             try:
                 urllib.request.urlopen(f"{url}/api?token={token}", timeout=2)
                 break
@@ -82,26 +85,30 @@ class Notebook:
 
     def __init__(self, page: Any, url: str, name: str) -> None:
         self.page, self.problems = page, []
+        page.set_default_timeout(LIMIT)
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         path, token = url.split("?")
         page.goto(f"{path}/tree/{name}?{token}&reset")
-        page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook", timeout=90_000)
-        page.wait_for_function(
-            "() => { const p = window.jupyterapp?.shell?.currentWidget;"
-            " return p?.sessionContext?.session?.kernel?.status === 'idle'; }",
-            timeout=90_000,
-        )
+        page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook")
+        self.wait_for_kernel()
 
     def _console(self, message: Any) -> None:
         if message.type == "error" and "favicon" not in message.text:
             self.problems.append(message.text)
 
+    def wait_for_kernel(self) -> None:
+        """Until the kernel is idle."""
+        self.page.wait_for_function(
+            "() => { const p = window.jupyterapp?.shell?.currentWidget;"
+            " return p?.sessionContext?.session?.kernel?.status === 'idle'; }"
+        )
+
     def run_all(self) -> None:
         """Runs every cell and waits for the kernel to be idle."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
-    def python(self, code: str, timeout: float = 60) -> Any:
+    def python(self, code: str, timeout: float = 90) -> Any:
         """The JSON value of a Python expression, or of `result` after statements, computed in the notebook's kernel."""
         script = f"import json as _json\n{code}\nprint('nn-lens-value', _json.dumps(result))"
         text = self.page.evaluate(
@@ -122,7 +129,7 @@ class Notebook:
             raise AssertionError(text)
         return json.loads(text.split("nn-lens-value", 1)[1].strip().splitlines()[0])
 
-    def until(self, code: str, value: Any, timeout: float = 30) -> None:
+    def until(self, code: str, value: Any, timeout: float = 90) -> None:
         """Waits until `python(code)` is `value`: a message of the page may reach the kernel after a request."""
         end = time.monotonic() + timeout
         while (found := self.python(code)) != value:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from browser.jupyter import LIMIT
 
 PIXELS = """(canvas) => {
   const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -22,8 +26,9 @@ SLIDE = """(slider, value) => {
 class Panel:
     """One drawn panel in a notebook's page."""
 
-    def __init__(self, notebook: Any, timeout: float = 60_000) -> None:
+    def __init__(self, notebook: Any, timeout: float = LIMIT) -> None:
         self.notebook, self.page = notebook, notebook.page
+        self.page.set_default_timeout(LIMIT)
         self.page.wait_for_selector(".nn-lens", timeout=timeout)
 
     def pixels(self, selector: str) -> np.ndarray:
@@ -45,7 +50,7 @@ class Panel:
         """Moves the layer or unit slider as a hand does: an input event."""
         self.page.locator(f".nn-lens input.{which}").first.evaluate(SLIDE, value)
 
-    def wait(self, selector: str, test: str, timeout: float = 30_000) -> None:
+    def wait(self, selector: str, test: str, timeout: float = LIMIT) -> None:
         """Waits until `test`, JavaScript over the element `e`, holds for the first match."""
         self.page.wait_for_function(
             f"(s) => {{ const e = document.querySelector(s); return e && ({test}); }}",
@@ -60,16 +65,44 @@ class Panel:
             self.page.wait_for_function(
                 """([unit, layer]) => {
                   const root = document.querySelector('.nn-lens');
+                  if (!root) return false;
                   const map = root.querySelector('canvas.map').dataset.shown ?? '';
                   const page = root.querySelector('.card.maximization').dataset.shown ?? '';
                   return root.dataset.unit === unit && map.endsWith(' ' + unit)
                     && page.startsWith(layer + ' ') && page.endsWith('finished') && !root.querySelector('.stale');
                 }""",
                 arg=[unit, layer],
-                timeout=60_000,
             )
         except Exception as error:
             raise AssertionError(f"{unit} was not shown: {self.state()}") from error
+
+    def wait_for_view(self, view: str) -> None:
+        """Until a view or tab is shown, with no card that waits for its answer."""
+        try:
+            self.page.wait_for_function(
+                """(view) => {
+                  const root = document.querySelector('.nn-lens');
+                  const cards = [...root.querySelectorAll('.card:not([hidden])')];
+                  const waits = (card) => card.matches('.stale') || card.querySelector('.stale')
+                    || card.dataset.shown?.endsWith(' running');
+                  return root.dataset.view === view && !cards.some(waits);
+                }""",
+                arg=view,
+            )
+        except Exception as error:
+            raise AssertionError(f"{view} was not shown: {self.state()}") from error
+
+    def wait_for_frame(self) -> None:
+        """Until what was changed last is drawn, which the panel does in the next animation frame."""
+        self.page.evaluate("() => new Promise((drawn) => requestAnimationFrame(drawn))")
+
+    def wait_for_rest(self, read: Callable[[], Any]) -> None:
+        """Until what `read` reads stays the same for a second: that nothing moves can only be seen by waiting."""
+        end, last = time.monotonic() + LIMIT / 1000, None
+        while (now := read()) != last:
+            assert time.monotonic() < end, f"it still moves, to {now!r}"
+            last = now
+            self.page.wait_for_timeout(1000)
 
     def state(self) -> Any:
         """What the panel says of itself, for the message of a test that fails."""
@@ -90,9 +123,9 @@ class Panel:
         return {f["id"]: [n["target"] for n in f["nodes"]][:3] for f in found if f["impact"] in ("serious", "critical")}
 
     def theme(self, name: str) -> None:
-        """JupyterLab's theme of that name."""
+        """Takes JupyterLab's theme of that name, and waits until the page has it."""
         self.page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", name)
-        self.page.wait_for_timeout(1500)
+        self.page.wait_for_function("(theme) => document.body.dataset.jpThemeName === theme", arg=name)
 
     def text(self, selector: str) -> str:
         """The text of the first match."""

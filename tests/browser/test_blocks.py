@@ -80,8 +80,8 @@ def test_a_group_shows_its_places(panel):
     assert tiles.count() == len(found.groups)
     tiles.nth(1).click()
     assert tiles.nth(1).get_attribute("aria-pressed") == "true"
-    panel.page.wait_for_timeout(300)
+    panel.wait_for_frame()
     np.testing.assert_allclose(strengths(panel, *shape), expected(found.groups[1]), atol=0.02)
     tiles.nth(1).click()
-    panel.page.wait_for_timeout(300)
+    panel.wait_for_frame()
     np.testing.assert_allclose(strengths(panel, *shape), expected(found.values), atol=0.01)

@@ -56,9 +56,9 @@ def test_views_stand_alone(opened):
         ],
     )
     page = notebook.page
-    page.wait_for_function("() => document.querySelectorAll('.nn-lens').length === 3", timeout=60_000)
+    page.wait_for_function("() => document.querySelectorAll('.nn-lens').length === 3")
     for card in ("filters", "maximization", "activations"):
-        page.wait_for_function(f"() => document.querySelector('.nn-lens .card.{card}')?.dataset.shown", timeout=60_000)
+        page.wait_for_function(f"() => document.querySelector('.nn-lens .card.{card}')?.dataset.shown")
         assert page.locator(f".nn-lens .card.{card}").count() == 1
     assert not notebook.problems
 
@@ -68,10 +68,10 @@ def test_the_launcher_opens_the_starter_notebook(opened):
     page = notebook.page
     page.evaluate("() => window.jupyterapp.commands.execute('launcher:create')")
     card = page.locator(".jp-LauncherCard", has_text="Look into a network")
-    card.wait_for(timeout=30_000)
+    card.wait_for()
     card.click()
     page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget?.context?.path?.endsWith('01_first_look.ipynb')", timeout=30_000
+        "() => window.jupyterapp.shell.currentWidget?.context?.path?.endsWith('01_first_look.ipynb')"
     )
     assert page.evaluate("() => window.jupyterapp.commands.hasCommand('nn-lens:first-look')")
     assert not notebook.problems
@@ -93,11 +93,10 @@ def test_running_a_cell_again_leaves_nothing_behind(opened):
     for _ in range(3):
         key = notebook.python("result = lens.model_id")
         notebook.run_all()
-        notebook.page.wait_for_timeout(500)
         panel.wait_for_unit("conv1:5")
         assert notebook.python("result = lens.model_id") != key
     assert notebook.page.locator(".nn-lens").count() == 1
-    assert notebook.python(LIVING) == before
+    notebook.until(LIVING, before)
     assert not notebook.problems
 
 
@@ -106,7 +105,7 @@ def test_after_a_restart_of_the_kernel_the_panel_says_what_to_do(opened):
     panel = Panel(notebook)
     panel.wait_for_unit("conv1:5")
     notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-    notebook.page.wait_for_timeout(1000)
+    notebook.wait_for_kernel()
     panel.slide("unit", 9)
     panel.wait("canvas.map", "e.dataset.shown.endsWith('conv1:9')")
     panel.slide("layer", 4)
