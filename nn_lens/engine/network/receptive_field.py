@@ -1,9 +1,8 @@
-"""Theoretical receptive fields, of any graph of layers, by one differentiated shadow pass.
+"""Theoretical receptive fields, of any graph of layers: exact boxes in the input, of every neuron of a layer.
 
-The network is run once with every weight replaced by a positive constant, every rectifier and
-normalization by the identity, and every pooling by its mean: then the gradient of one neuron is positive
-exactly where an input pixel can reach it, along whichever branch. As all channels of the shadow are
-alike, a convolution is computed on one channel only, so that the pass costs next to nothing.
+They are read off a pass that carries places in place of numbers (`reach`), forwards and backwards along each axis of
+the input. How boxes lie to one another, which `size`, `stride` and `offset` say, is read off the neurons that no border
+cuts, on a canvas as large as that takes.
 
 Reference: Luo et al., 2016, "Understanding the effective receptive field" (definition); Araujo et al.,
 2019, "Computing receptive fields of convolutional neural networks" (stride and offset).
@@ -11,253 +10,238 @@ Reference: Luo et al., 2016, "Understanding the effective receptive field" (defi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
 
-from nn_lens.engine.network import capture, functions
 from nn_lens.engine.network.layouts import Layout
+from nn_lens.engine.network.reach.passes import Ends, Passes
 from nn_lens.engine.network.runner import Runner
 from nn_lens.engine.pictures.results import Result
+from nn_lens.errors import UnknownUnit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LARGEST_CANVAS = 1792  # pixels a side; a field that is larger is given as this much
+_LARGEST_CANVAS = {
+    1: 1 << 15,
+    2: 1792,
+    3: 896,
+}  # places along a side, by axes; a field that is larger is given as this much
+_PERIODS = 3  # of boxes that no border cuts: enough to know how they go on
+_SCALES = (2, 8, 32, 128)
 
 
 @dataclass(frozen=True, repr=False)
 class ReceptiveField(Result):
-    """The input box of a layer's neurons, all numbers (rows, columns) in input pixels.
+    """The input box of a layer's neurons; all numbers in input places: (rows, columns) of pictures, (steps,) of signals.
 
-    `size` of one neuron's box, `stride` between neighbours, `offset` of the box of neuron (0, 0):
-    its first row and column, negative where padding is seen. A layer that sees the whole input has
-    the input's size, stride and offset 0.
+    `size` of one neuron's box, `stride` between neighbours, `offset` of the box of neuron 0: its first row and
+    column, negative where padding is seen. Behind upsampling, neighbours' boxes go in steps of different lengths:
+    then `stride` is the mean step, such as 0.5, and `size` that of the largest box in the middle; `box` is exact
+    everywhere. A layer that sees all of an axis has there the input's size, and stride and offset 0.
     """
 
-    size: tuple[int, int]
-    stride: tuple[int, int]
-    offset: tuple[int, int]
-    input_size: tuple[int, int]
+    size: tuple[int, ...]
+    stride: tuple[float, ...]
+    offset: tuple[int, ...]
+    input_size: tuple[int, ...]
+    # By input axis, where the boxes start and stop; none where all is seen.
+    _ends: tuple[Ends, ...] = field(default=(), compare=False)
+    _first: int = field(default=1, compare=False)  # the dimension of an input that the first axis is
 
-    def box(self, row: int, column: int) -> tuple[int, int, int, int]:
-        """(top, left, bottom, right) of the pixels that a neuron sees, half open, cut at the picture's border."""
-        start = [o + s * i for o, s, i in zip(self.offset, self.stride, (row, column), strict=True)]
-        stop = [a + n for a, n in zip(start, self.size, strict=True)]
-        low = [max(0, a) for a in start]
-        high = [min(b, n) for b, n in zip(stop, self.input_size, strict=True)]
-        return low[0], low[1], high[0], high[1]
+    def box(self, *place: int, row: int | None = None, column: int | None = None) -> tuple[int, ...]:
+        """The places that a neuron sees, half open, cut at the border: all starts and then all stops.
 
-    def cut(self, picture: torch.Tensor, place: tuple[int, int], shape: Sequence[int]) -> torch.Tensor:
-        """The (C,h,w) part of a (C,H,W) picture around the box of the neuron at `place`; mirrored beyond the border."""
-        for axis in (0, 1):
-            n, wanted = picture.shape[1 + axis], shape[1 + axis]
-            middle = n / 2 if self.whole else self.offset[axis] + self.stride[axis] * place[axis] + self.size[axis] / 2
+        Of pictures (top, left, bottom, right), where `row` and `column` may be named; of signals and sequences
+        (start, stop). Zeros for a neuron that sees nothing.
+
+        Raises:
+            UnknownUnit: the layer has no neuron at that place.
+        """
+        place = (*place, *(n for n in (row, column) if n is not None))
+        if not self._ends:
+            return (*(0 for _ in self.input_size), *self.input_size)
+        grid = self._ends[0].grid
+        if len(place) != len(grid) or not all(0 <= i < n for i, n in zip(place, grid, strict=True)):
+            raise UnknownUnit(f"There is no neuron at {place}: the layer's grid is {'x'.join(map(str, grid))}.")
+        starts, stops = ([int(ends[side][place]) for ends in self._ends] for side in (0, 1))
+        return (*starts, *stops)
+
+    def cut(self, picture: torch.Tensor, place: Sequence[int], shape: Sequence[int]) -> torch.Tensor:
+        """The part of an input (C,H,W) around the box of the neuron at `place`, as large as `shape` (C,h,w) says.
+
+        Inputs of other kinds likewise, along all axes that have places. Mirrored beyond the border.
+        """
+        box = self.box(*place)
+        for axis, n in enumerate(self.input_size):
+            dim, (start, stop) = self._first + axis, (box[axis], box[axis + len(self.input_size)])
+            wanted, middle = shape[dim], (start + stop) / 2
+            if self.stride[axis] and (start == 0 or stop == n):  # at a border the box is cut, and lies aside
+                step = place[self._ends[axis].walks(axis)]
+                middle = self.offset[axis] + self.stride[axis] * step + self.size[axis] / 2
             period = max(1, 2 * n - 2)
             index = (torch.arange(wanted) + round(middle - wanted / 2)).remainder(period)
-            picture = picture.index_select(1 + axis, torch.where(index >= n, period - index, index))
+            picture = picture.index_select(dim, torch.where(index >= n, period - index, index))
         return picture
 
     @property
     def alt_text(self) -> str:
         """What the figure shows."""
-        (h, w), (sy, sx), (oy, ox) = self.size, self.stride, self.offset
-        where = "the whole input" if self.whole else f"stride {sy}x{sx}, offset {oy},{ox}"
-        return f"Receptive field of {h}x{w} pixels, {where}, in an input of {self.input_size[0]}x{self.input_size[1]}"
+        unit = {1: "places", 2: "pixels"}.get(len(self.size), "voxels")
+        where = f"stride {_times(self.stride)}, offset {','.join(map(str, self.offset))}"
+        if self.whole:
+            where = "the whole input"
+        return f"Receptive field of {_times(self.size)} {unit}, {where}, in an input of {_times(self.input_size)}"
 
     def figure(self) -> Figure:
-        """The box of the middle neuron in the frame of the input."""
+        """The box of the middle neuron in the frame of the input; of volumes, its rows and columns."""
         from matplotlib.figure import Figure
         from matplotlib.patches import Rectangle
 
-        height, width = self.input_size
-        row, column = (
-            0 if s == 0 else max(0, round((n / 2 - o - k / 2) / s))
-            for n, o, k, s in zip(self.input_size, self.offset, self.size, self.stride, strict=True)
-        )
-        top, left, bottom, right = self.box(row, column)
-        figure = Figure(figsize=(3, 3 * height / width if height < 3 * width else 9))
+        place = tuple(n // 2 for n in self._ends[0].grid) if self._ends else (0,) * len(self.size)
+        box, n = self.box(*place), len(self.size)
+        height, width = self.input_size[-2:] if n > 1 else (1, self.input_size[0])
+        top, bottom = (box[n - 2], box[2 * n - 2]) if n > 1 else (0, 1)
+        left, right = box[n - 1], box[2 * n - 1]
+        figure = Figure(figsize=(3, min(9, 3 * height / width)) if n > 1 else (4, 1.2), layout="constrained")
         axes = figure.add_subplot()
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, alpha=0.5))
-        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xlabel="column", ylabel="row")
-        axes.set_title(f"neuron ({row}, {column}) sees {self.size[0]}x{self.size[1]} pixels", fontsize=8)
+        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal" if n > 1 else "auto", xlabel="column", ylabel="row")
+        if n == 1:
+            axes.set(xlabel="place", ylabel="", yticks=[])
+        depth = f", slices {box[0]} to {box[n] - 1}" if n == 3 else ""
+        sees = _times([stop - start for start, stop in zip(box[:n], box[n:], strict=True)])
+        unit = {1: "places", 2: "pixels"}.get(n, "voxels")
+        axes.set_title(f"neuron ({', '.join(map(str, place))}) sees {sees} {unit}{depth}", fontsize=8)
         return figure
 
     @property
     def whole(self) -> bool:
         """Whether every neuron sees the whole input."""
-        return self.stride == (0, 0)
+        return not any(self.stride) and self.size == self.input_size
+
+
+def _times(numbers: Sequence[float]) -> str:
+    return "x".join(f"{n:g}" for n in numbers)
 
 
 class Fields:
-    """The receptive fields of a model's layers, each measured when it is first asked for."""
+    """The receptive fields of a model's layers, each measured when it is first asked for.
+
+    kind: of the input, "sequence" where (T,F) has its places first.
+    """
 
     def __init__(
-        self, runner: Runner, input_shape: tuple[int, ...], known: Mapping[str, ReceptiveField] | None = None
-    ) -> None:
-        self._runner, self._input_shape, self._known = runner, input_shape, dict(known or {})
+        self, runner: Runner, input_shape: tuple[int, ...], known: Mapping[str, ReceptiveField] | None = None,
+        kind: str | None = None,
+    ) -> None:  # fmt: skip
+        self._runner, self._input_shape, self._known, self._kind = runner, input_shape, dict(known or {}), kind
+        self._passes = Passes(runner)
 
     def of(self, layer: str, layout: Layout) -> ReceptiveField:
         """The field of a layer whose output lies like that."""
         if layer not in self._known:
-            self._known[layer] = measure(self._runner, self._input_shape, layer, layout)
+            self._known[layer] = measure(self._passes, self._input_shape, layer, layout, self._kind)
         return self._known[layer]
 
     def of_copy(self, runner: Runner) -> Fields:
         """Those of a copy of the model: what is known is the same, and what is not is measured on the copy."""
-        return Fields(runner, self._input_shape, self._known)
+        return Fields(runner, self._input_shape, self._known, self._kind)
 
 
-def measure(runner: Runner, input_shape: tuple[int, ...], layer: str, layout: Layout) -> ReceptiveField:
-    """The theoretical receptive field of a layer's units; exact for convolutions, pooling and their branches."""
-    if len(input_shape) != 3:
+def measure(
+    passes: Passes, input_shape: tuple[int, ...], layer: str, layout: Layout, kind: str | None = None
+) -> ReceptiveField:
+    """The theoretical receptive field of a layer's units; the whole input where the model cannot be followed."""
+    if len(input_shape) == 1:
         size = input_shape[0], 1
         return ReceptiveField(size, (0, 0), (0, 0), size)
-    channels, height, width = input_shape
-    whole = ReceptiveField((height, width), (0, 0), (0, 0), (height, width))
-    if layout.kind == "vector":
+    dims = (0,) if kind == "sequence" else tuple(range(1, len(input_shape)))
+    sides = tuple(input_shape[d] for d in dims)
+    nowhere = (0,) * len(sides)
+    whole = ReceptiveField(sides, nowhere, nowhere, sides, (), dims[0])
+    if layout.kind in ("vector", "scalar"):
         return whole
-    boxes: _Boxes | None = None
-    scale = 1
-    while max(height, width) * scale <= _LARGEST_CANVAS:
-        try:
-            larger = _boxes(runner, layer, layout, (channels, height * scale, width * scale))
-        except Exception:  # the network takes no other size than its own
-            break
-        if larger is None:
-            break
-        boxes = larger
-        if boxes.inside:
-            return ReceptiveField(boxes.size, boxes.stride, boxes.offset, (height, width))
-        if 0 in boxes.stride and layout.grid == (1, 1):
-            return whole
-        scale *= 2
-    if boxes is None or 0 in boxes.stride:
+    ends = passes.ends(layer, layout, input_shape, dims)
+    if ends is None or not any(e.stops.any() for e in ends):
         return whole
-    return ReceptiveField(boxes.size, boxes.stride, boxes.offset, (height, width))
+    own = [_steps(ends[i], i, n) for i, n in enumerate(sides)]
+    steps = own if all(s.settled for s in own) else _larger_steps(passes, input_shape, layer, layout, dims, own, ends)
+    size, stride, offset = (tuple(getattr(s, k) for s in steps) for k in ("size", "stride", "offset"))
+    return ReceptiveField(size, stride, offset, sides, ends, dims[0])
 
 
-@dataclass(frozen=True)
-class _Boxes:
-    """What neurons see on one canvas, and whether all of it lies `inside`, so that a larger one shows no more."""
-
-    size: tuple[int, int]
-    stride: tuple[int, int]
-    offset: tuple[int, int]
-    inside: bool
-
-
-def _boxes(runner: Runner, layer: str, layout: Layout, canvas: tuple[int, int, int]) -> _Boxes | None:
-    """What the middle neuron and the next one down and right see on a (C,H,W) canvas; None where that is nothing."""
-    with runner.evaluation(), torch.inference_mode(False), torch.enable_grad():
-        x = torch.ones(1, *canvas, dtype=torch.float64, device=runner.device, requires_grad=True)
-        with _Shadow():
-            output = capture.outputs(runner.model, x, [layer])[layer]
-        maps = layout.maps(output)
-        middle = maps.shape[2] // 2, maps.shape[3] // 2
-        second = min(middle[0] + 1, maps.shape[2] - 1), min(middle[1] + 1, maps.shape[3] - 1)
-        box, next_box = (_box(maps[0, :, row, column], x) for row, column in (middle, second))
-    if box is None or next_box is None:
-        return None
-    (height, down, top, inside_y), (width, right, left, inside_x) = (
-        _along(box[axis], next_box[axis], middle[axis], second[axis], canvas[1 + axis]) for axis in (0, 1)
-    )
-    return _Boxes((height, width), (down, right), (top, left), inside_y and inside_x)
+def _larger_steps(
+    passes: Passes, input_shape: tuple[int, ...], layer: str, layout: Layout, dims: tuple[int, ...],
+    own: list[_Steps], ends: tuple[Ends, ...],
+) -> list[_Steps]:  # fmt: skip
+    """How boxes go on, read off larger canvases where the input itself cuts them."""
+    steps, grid = own, ends[0].grid
+    sides = [input_shape[d] for d in dims]
+    for scale in _SCALES:
+        if all(s.settled for s in steps) or max(sides) * scale > _LARGEST_CANVAS[len(sides)]:
+            break
+        canvas = tuple(n * scale if d in dims else n for d, n in enumerate(input_shape))
+        larger = passes.ends(layer, layout, canvas, dims)
+        if larger is None or larger[0].grid == grid:  # it takes no other size than its own, or always gives one grid
+            break
+        grid = larger[0].grid
+        found = [_steps(larger[i], i, n * scale) for i, n in enumerate(sides)]
+        steps = [old if old.settled else new for old, new in zip(steps, found, strict=True)]
+    return [new if new.stride else old for old, new in zip(own, steps, strict=True)]
 
 
-def _along(
-    box: tuple[int, int], next_box: tuple[int, int], at: int, next_at: int, side: int
-) -> tuple[int, int, int, bool]:
-    """(size, stride, offset, inside) along one axis, from where the boxes of the neurons `at` and `next_at` start and stop."""
-    stride = next_box[0] - box[0]
-    inside = box[0] > 0 and next_box[1] < side and next_at > at
-    return box[1] - box[0], stride, box[0] - at * stride, inside
+class _Steps(NamedTuple):
+    """How boxes go on along one axis; `settled`: as read off neurons that no border cuts, over and over."""
+
+    size: int
+    stride: float
+    offset: int
+    settled: bool
 
 
-def _box(neurons: torch.Tensor, x: torch.Tensor) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """((first row, row after the last), the same of columns) that some neurons depend on; None if there is nothing."""
-    (gradient,) = torch.autograd.grad(neurons.sum(), x, retain_graph=True, allow_unused=True)
-    if gradient is None:
-        return None
-    seen = gradient[0].abs().sum(0) > 0
-    rows, columns = torch.nonzero(seen.any(1)).flatten(), torch.nonzero(seen.any(0)).flatten()
-    if len(rows) == 0:
-        return None
-    return (int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1)
+def _steps(ends: Ends, axis: int, n: int) -> _Steps:
+    """How boxes of a layer go on along one axis of an input of `n` places."""
+    start, stop = ends.line(ends.walks(axis))
+    run = _middle_run((start > 0) & (stop < n) & (stop > start))
+    a, b = start[run], stop[run]
+    for period in range(1, len(a) // 2 + 1):
+        step = a[period] - a[0]
+        if step and (a[period:] - a[:-period] == step).all() and (b[period:] - b[:-period] == step).all():
+            first = -run.start % period  # where in the run the phase of neuron 0 is
+            offset = int(a[first]) - (run.start + first) // period * int(step)
+            stride = float(step / period) if step % period else int(step) // period
+            return _Steps(int((b - a).max()), stride, offset, len(a) >= _PERIODS * period)
+    return _Steps(*_cut_steps(start, stop, n), False)
 
 
-class _Shadow(TorchFunctionMode):
-    """Replaces what a network computes by where it looks; see the top of this file."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = functions.name_of(func)
-        args, kwargs = _widened(args), _widened(kwargs or {})
-        if functions.kind_of(name) in _IDENTITIES:
-            return functions.first_argument(args, kwargs)
-        if name in _POOLS:
-            return functions.pooled_by_mean(func, _POOLS[name], args, kwargs)
-        return _SHADOWS.get(name, func)(*args, **kwargs)
+def _middle_run(wanted: np.ndarray) -> slice:
+    """The longest run of what is wanted."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], wanted, [0]])))
+    if len(edges) == 0:
+        return slice(0, 0)
+    longest = int(np.argmax(edges[1::2] - edges[::2]))
+    return slice(int(edges[2 * longest]), int(edges[2 * longest + 1]))
 
 
-def _widened(value: Any) -> Any:
-    """Floating tensors as float64: a corner of a deep field weighs less than float32 can hold."""
-    if isinstance(value, torch.Tensor):
-        return value.double() if value.is_floating_point() and value.dtype != torch.float64 else value
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(_widened, value)) if type(value) in (tuple, list) else value
-    if isinstance(value, dict):
-        return {k: _widened(v) for k, v in value.items()}
-    return value
-
-
-def _ones(size: Sequence[int], like: torch.Tensor) -> torch.Tensor:
-    return torch.full((1, 1, *size), 1 / math.prod(size), dtype=torch.float64, device=like.device)
-
-
-def _conv2d(
-    x: torch.Tensor, weight: torch.Tensor, bias: Any = None,
-    stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
-) -> torch.Tensor:  # fmt: skip
-    one = x.mean(-3, keepdim=True)
-    y = F.conv2d(one, _ones(weight.shape[2:], x), None, stride, padding, dilation)
-    return y.expand(*y.shape[:-3], weight.shape[0], *y.shape[-2:])
-
-
-def _conv_transpose2d(
-    x: torch.Tensor, weight: torch.Tensor, bias: Any = None,
-    stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
-) -> torch.Tensor:  # fmt: skip
-    one = x.mean(-3, keepdim=True)
-    y = F.conv_transpose2d(one, _ones(weight.shape[2:], x), None, stride, padding, output_padding, 1, dilation)
-    return y.expand(*y.shape[:-3], weight.shape[1] * groups, *y.shape[-2:])
-
-
-def _linear(x: torch.Tensor, weight: torch.Tensor, bias: Any = None) -> torch.Tensor:
-    return x.mean(-1, keepdim=True).expand(*x.shape[:-1], weight.shape[0])
-
-
-def _max_pool2d(input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    y = functions.mean_pool2d(input.mean(-3, keepdim=True), *args, **kwargs)
-    return y.expand(*y.shape[:-3], input.shape[-3], *y.shape[-2:])
-
-
-# In-place sums write into tensors whose channels share memory; differences would cancel what both sides see.
-_SHADOWS: dict[str, Callable[..., Any]] = {
-    "add_": torch.add, "__iadd__": torch.add, "mul_": torch.mul, "__imul__": torch.mul,
-    "sub": torch.add, "sub_": torch.add, "__sub__": torch.add, "__isub__": torch.add,
-    "div_": torch.div, "__itruediv__": torch.div,
-    "conv2d": _conv2d, "conv_transpose2d": _conv_transpose2d, "linear": _linear,
-}  # fmt: skip
-
-_POOLS: dict[str, Callable[..., torch.Tensor]] = {
-    "max_pool2d": _max_pool2d, "max_pool2d_with_indices": _max_pool2d,
-    "adaptive_max_pool2d": functions.adaptive_mean_pool2d,
-    "adaptive_max_pool2d_with_indices": functions.adaptive_mean_pool2d,
-}  # fmt: skip
-
-_IDENTITIES = functions.NONLINEAR | functions.NORMS | {"dropout"}
+def _cut_steps(start: np.ndarray, stop: np.ndarray, n: int) -> tuple[int, float, int]:
+    """Size, stride and offset as far as they show where borders cut most boxes."""
+    free_starts, free_stops = np.flatnonzero(start > 0), np.flatnonzero(stop < n)
+    for free, ends in ((free_starts, start), (free_stops, stop)):
+        if len(free) > 1 and ends[free[-1]] != ends[free[0]]:
+            stride = (ends[free[-1]] - ends[free[0]]) / (free[-1] - free[0])
+            stride = int(stride) if stride == int(stride) else float(stride)
+            break
+    else:
+        size = stop - start
+        return int(size.max()), 0, int(start[int(size.argmax())])
+    at = free_starts[0] if len(free_starts) else 0
+    offset = round(float(start[at] - at * stride))
+    size = int((stop - start).max())
+    if len(free_starts) and len(free_stops):
+        size = max(size, round(float(stop[free_stops[-1]] - free_stops[-1] * stride)) - offset)
+    return size, stride, offset
