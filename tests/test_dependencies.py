@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PARTS = {
+    "fsspec": "torch",
     "traitlets": "ipywidgets",
     "IPython": "ipykernel",
     "jupyter_core": "jupyterlab",

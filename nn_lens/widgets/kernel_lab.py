@@ -10,6 +10,7 @@ import traitlets
 
 from nn_lens.engine.network.network import as_network
 from nn_lens.engine.pictures import images
+from nn_lens.engine.pictures.depth import eight_bits
 from nn_lens.engine.pictures.picture import as_image
 from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.engine.reading.arithmetic import correlated
@@ -106,7 +107,7 @@ class KernelLab(anywidget.AnyWidget):
 
 
 def _grey(picture: Any) -> np.ndarray:
-    image = as_image(picture, (3, _SIDE, _SIDE)).convert("L")
+    image = eight_bits(as_image(picture, (3, _SIDE, _SIDE))).convert("L")
     image.thumbnail((_SIDE, _SIDE))
     return np.asarray(image, np.float32) / 255
 

@@ -1,28 +1,32 @@
-"""Many pictures, wherever they come from, as batches of tensors: folders, lists, Datasets and DataLoaders."""
+"""Many pictures, or whatever a network reads, as batches of tensors: folders, lists, Datasets and DataLoaders."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from nn_lens.engine.pictures.picture import read_picture
+from nn_lens.engine.pictures.crops import Crops
+from nn_lens.engine.pictures.files import is_file, is_url
+from nn_lens.engine.pictures.items import FILES, Unreadable, class_of, entries, is_values, items_of_array, parts
 from nn_lens.engine.pictures.samples import sample_pictures
-from nn_lens.errors import LensError, PictureError
+from nn_lens.engine.pictures.values import FORMS, load_npy
+from nn_lens.errors import LensError, PictureError, one_line
 
 
 class Reader(Protocol):
     """What is to be known of a network to read pictures for it."""
 
     input_shape: tuple[int, ...]
+    kind: str
+    labels: tuple[str, ...] | None
     dataset: Any
     samples: dict[str, Any]
 
@@ -31,17 +35,15 @@ class Reader(Protocol):
         """What it is called."""
 
     def picture(self, source: Any) -> torch.Tensor:
-        """One picture as a (C,H,W) tensor in [0,1]."""
-
-
-_FILES = frozenset(".jpg .jpeg .png .gif .webp .bmp .tif .tiff".split())
+        """One picture as a (C,H,W) tensor in [0,1]; of other kinds, a tensor of `input_shape`."""
 
 
 @dataclass(frozen=True)
 class PictureBatch:
-    """`pictures` (N,C,H,W) in [0,1], their `indices` in the source, and their `targets`, None where it has none.
+    """`pictures` (N,*input_shape), (N,C,H,W) in [0,1] of pictures, and their `indices` in the source.
 
-    `read`: how many pictures of the source were read up to here, with those that could not be.
+    `targets`: their class indices, None unless all have one. `read`: how many pictures of the source were read up to
+    here, with those that could not be.
     """
 
     pictures: torch.Tensor
@@ -51,11 +53,12 @@ class PictureBatch:
 
 
 class Source:
-    """Pictures for a network, in order, from any source.
+    """Pictures for a network, in order, from any source; for networks that read something else, that.
 
-    source: a Dataset or DataLoader of pictures or (picture, target) pairs, a folder (its picture files, also those of
-    folders in it, by name), a list of pictures, a dictionary of them, an (N,C,H,W) tensor or array in [0,1], or one
-    picture file.
+    source: a Dataset or DataLoader, a folder (its picture files, also those of folders in it, by name; .npy files for
+    other kinds), a list or a dictionary of pictures, an (N,*input_shape) tensor or array or a .npy file of one,
+    a generator, or one picture. Items are pictures, (picture, target, ...) or dictionaries such as
+    {"image": .., "label": ..}. A target is kept where it is a class: a whole number, or one of the network's labels.
 
     Raises:
         LensError: what cannot be a source of pictures, or an empty one.
@@ -68,7 +71,8 @@ class Source:
         self.loader: Any = self.items if isinstance(self.items, DataLoader) else None
         if self.loader is not None:
             self.items = self.loader.dataset
-        self.one_by_one = isinstance(self.items, IterableDataset)  # no picture can be asked for again
+        # Whether no picture can be asked for again.
+        self.one_by_one = isinstance(self.items, IterableDataset) or not hasattr(self.items, "__getitem__")
         if self.total == 0:
             raise LensError(f"{_describe(source)} holds no pictures.")
 
@@ -80,7 +84,7 @@ class Source:
                 sampler: Any = self.loader.batch_sampler
                 return len(sampler.sampler)
             return len(self.items)
-        except TypeError:
+        except (TypeError, AttributeError):
             return None
 
     @property
@@ -89,16 +93,21 @@ class Source:
         return list(self._skipped.values())
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        """One picture, as the network sees it."""
-        items: Any = self.items
-        return self._read(items[index])[0]
+        """One picture, as the network sees it.
+
+        Raises:
+            PictureError: it cannot be read.
+        """
+        return self._read(self._item(index))[0]
 
     def target(self, index: int) -> int | None:
-        """The target of one picture, None where the source has none, or cannot be asked."""
+        """The class index of one picture, None where the source has none, or cannot be asked."""
         if self.one_by_one:
             return None
-        items: Any = self.items
-        return self._read(items[index])[1]
+        try:
+            return self._class(parts(self._item(index), self.net.input_shape)[1])
+        except PictureError:
+            return None
 
     def batches(self, size: int = 32, skip: int = 0) -> Iterator[PictureBatch]:
         """All pictures in batches, after the first `skip`.
@@ -120,40 +129,50 @@ class Source:
         if not good and self.skipped:
             raise PictureError(f"None of {len(self.skipped)} pictures could be read. The first: {self.skipped[0]}")
 
-    # ---- reading ----
+    # ---- opening ----
 
     def _open(self, source: Any) -> Any:
+        shape = self.net.input_shape
         if isinstance(source, (str, os.PathLike)):
             path = Path(source).expanduser()
-            if path.is_dir():
-                files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _FILES)
-                if not files:
-                    raise LensError(f"The folder {str(source)!r} holds no picture files ({', '.join(sorted(_FILES))}).")
-                return files
+            if not is_url(source) and path.is_dir():
+                return self._folder(path)
+            if path.suffix.lower() == ".npy":
+                source = load_npy(source, lazily=True)
+        if is_file(source) or is_values(source, shape):
             return [source]
         if isinstance(source, Mapping):
             return list(source.values())
-        if isinstance(source, (Dataset, DataLoader, Crops, torch.Tensor, np.ndarray)):
-            if isinstance(source, (torch.Tensor, np.ndarray)) and source.ndim == len(self.net.input_shape):
-                return source[None]
-            return source
-        if isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray)):
+        if isinstance(source, (torch.Tensor, np.ndarray)):
+            return items_of_array(source, shape)
+        if isinstance(source, (Dataset, DataLoader, Sequence)):
             return source
         if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
             return source
-        if isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, memoryview)):
-            return list(source)
+        if isinstance(source, Iterable):
+            once = isinstance(source, Iterator) or hasattr(source, "__len__")
+            return list(source) if once else source
         return [source]
+
+    def _folder(self, path: Path) -> list[Path]:
+        suffixes = FILES if self.net.kind == "picture" else {".npy"}
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
+        if not files:
+            what = "picture" if self.net.kind == "picture" else "array"
+            raise LensError(f"The folder {str(path)!r} holds no {what} files ({', '.join(sorted(suffixes))}).")
+        return files
+
+    # ---- reading ----
 
     def _chunks(self, size: int) -> Iterator[list[tuple[int, Any]]]:
         if self.loader is not None and self.loader.batch_sampler is not None and not self.one_by_one:
             yield from self._load(self.loader)
             return
         if self.one_by_one:
-            numbered: Any = enumerate(self.items if self.loader is None else _unbatched(self.loader))
+            numbered: Any = enumerate(self._stream())
         else:
-            items: Any = self.items
-            numbered = ((i, items[i]) for i in range(len(items)))
+            order = range(len(self.items)) if self.loader is None else _order(self.loader)
+            numbered = ((i, self._item(i)) for i in order)
         chunk: list[tuple[int, Any]] = []
         for pair in numbered:
             chunk.append(pair)
@@ -167,9 +186,40 @@ class Source:
         """Batches of a DataLoader in its own order, with its workers, and with the indices that it drew."""
         numbered = DataLoader(
             _Numbered(loader.dataset), batch_sampler=loader.batch_sampler, num_workers=loader.num_workers,
-            collate_fn=list, worker_init_fn=loader.worker_init_fn, multiprocessing_context=loader.multiprocessing_context,
+            collate_fn=_Collated(loader.collate_fn, self.net.input_shape) if self._collates else list,
+            worker_init_fn=loader.worker_init_fn, multiprocessing_context=loader.multiprocessing_context,
         )  # fmt: skip
         yield from numbered
+
+    def _stream(self) -> Iterator[Any]:
+        """The items of what can only be gone through, those of batches one by one."""
+        surely = self.loader is not None and self.loader.batch_size is not None
+        for batch in self.items if self.loader is None else self.loader:
+            several = entries(batch, self.net.input_shape, surely)
+            yield from [batch] if several is None else several
+
+    @cached_property
+    def _collates(self) -> bool:
+        """Whether the loader's own collate_fn makes pictures of what its dataset gives, which are none."""
+        if self.loader is None or self.one_by_one or self.loader.collate_fn is default_collate:
+            return False
+        raw = _Numbered(self.items)[0]
+        return not self._readable(raw) and self._readable(
+            _Collated(self.loader.collate_fn, self.net.input_shape)([raw])[0]
+        )
+
+    def _readable(self, pair: tuple[int, Any]) -> bool:
+        try:
+            self._read(pair[1])
+        except PictureError:
+            return False
+        return True
+
+    def _item(self, index: int) -> Any:
+        pair = _Numbered(self.items)[index]
+        if self._collates:
+            pair = _Collated(self.loader.collate_fn, self.net.input_shape)([pair])[0]
+        return pair[1]
 
     def _batch(self, chunk: list[tuple[int, Any]], read: int) -> PictureBatch | None:
         pictures, indices, targets = [], [], []
@@ -188,16 +238,20 @@ class Source:
         return PictureBatch(torch.stack(pictures).float(), indices, known if len(known) == len(targets) else None, read)
 
     def _read(self, item: Any) -> tuple[torch.Tensor, int | None]:
-        target = None
-        if isinstance(item, (tuple, list)) and len(item) >= 2 and np.ndim(item[1]) == 0:
-            item, target = item[0], int(item[1])
-        elif isinstance(item, (tuple, list)) and len(item) == 1:
-            item = item[0]
-        return self.net.picture(item), target
+        picture, target = parts(item, self.net.input_shape)
+        return self.net.picture(picture), self._class(target)
+
+    def _class(self, target: Any) -> int | None:
+        return class_of(target, self._indices)
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        labels = self.net.labels or ()
+        return {label: i for i, label in enumerate(labels) if labels.count(label) == 1}
 
 
 def source_of(net: Reader, source: Any = None) -> Source:
-    """`source` as pictures for `net`; None: the network's own `dataset`, else crops of its sample pictures.
+    """`source` as pictures for `net`; None: the network's own `dataset`, else its samples, pictures as crops of them.
 
     Raises:
         LensError: no source was given, and the network has no pictures of its own.
@@ -206,77 +260,62 @@ def source_of(net: Reader, source: Any = None) -> Source:
         return source
     if source is None:
         source = net.dataset
-    if source is None:
-        pictures = list((net.samples or sample_pictures(net.input_shape)).values())
-        if not pictures:
-            raise LensError(f"{net.name} has no pictures of its own; pass dataset=, a Dataset, folder or list.")
-        source = Crops(net, pictures)
-    return Source(net, source)
-
-
-class Crops(Sequence[torch.Tensor]):
-    """Square crops of a few pictures at several scales and places, each as large as the network's input.
-
-    A picture is once resized per scale, so that a crop is a slice. Every second crop is mirrored.
-    """
-
-    SCALES = (1.0, 0.75, 0.55, 0.4, 0.28, 0.22)  # side of a crop over the picture's short side
-
-    def __init__(self, net: Reader, pictures: Sequence[Any]) -> None:
-        self.net, self.pictures = net, list(pictures)
-        self._large: list[torch.Tensor] = []
-        self._where: list[tuple[int, int, int]] = []
-        height, width = net.input_shape[1:]
-        for source in self.pictures:
-            for scale in self.SCALES:
-                sides = round(height / scale), round(width / scale)
-                whole = F.interpolate(
-                    _whole(net, source)[None], sides, mode="bilinear", antialias=True, align_corners=False
-                )
-                self._large.append(whole[0].clamp(0, 1))
-                rows, columns = (_starts(n, k) for n, k in zip(sides, (height, width), strict=True))
-                self._where += [(len(self._large) - 1, top, left) for top in rows for left in columns]
-
-    def __len__(self) -> int:
-        return len(self._where)
-
-    def __getitem__(self, index: Any) -> Any:
-        large, top, left = self._where[index]
-        height, width = self.net.input_shape[1:]
-        crop = self._large[large][:, top : top + height, left : left + width]
-        return crop.flip(2) if index % 2 else crop
+    if source is not None:
+        return Source(net, source)
+    samples = list((net.samples or sample_pictures(net.input_shape)).values())
+    if not samples:
+        raise LensError(
+            f"{net.name} has no {net.kind}s of its own; pass dataset=, a Dataset, folder or list"
+            + ("." if net.kind == "picture" else f" of {net.kind}s {FORMS[net.kind]}, here {net.input_shape}.")
+        )
+    return Source(net, Crops(net.input_shape, samples) if net.kind == "picture" else samples)
 
 
 class _Numbered(Dataset[tuple[int, Any]]):
+    """A dataset's items with their indices; a file that it cannot read becomes the item, for the others to go on."""
+
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
     def __getitem__(self, index: int) -> tuple[int, Any]:
-        return index, self.dataset[index]
+        try:
+            return index, self.dataset[index]
+        except PictureError as error:
+            return index, Unreadable(str(error))
+        except (OSError, SyntaxError) as error:  # as Pillow raises them
+            return index, Unreadable(f"the dataset raised {_said(error)}.")
 
 
-def _unbatched(loader: Any) -> Iterator[Any]:
-    """The items of a loader's batches, one by one."""
-    if loader.batch_size is None:
-        yield from loader
-        return
-    for batch in loader:
-        if isinstance(batch, (tuple, list)):
-            yield from zip(*batch, strict=False)
-        else:
-            yield from batch
+@dataclass(frozen=True)
+class _Collated:
+    """The items of a batch as a loader's collate_fn makes them, with their indices."""
+
+    collate: Callable[[list[Any]], Any]
+    shape: tuple[int, ...]
+
+    def __call__(self, pairs: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
+        good = [pair for pair in pairs if not isinstance(pair[1], Unreadable)]
+        bad = [pair for pair in pairs if isinstance(pair[1], Unreadable)]
+        if not good:
+            return bad
+        try:
+            made = entries(self.collate([item for _, item in good]), self.shape, True)
+            why = "the loader's collate_fn does not give one entry per item"
+        except Exception as error:
+            made, why = None, f"the loader's collate_fn raised {_said(error)}"
+        if made is None or len(made) != len(good):
+            return bad + [(index, Unreadable(f"{why}.")) for index, _ in good]
+        return bad + [(index, item) for (index, _), item in zip(good, made, strict=True)]
 
 
-def _whole(net: Reader, source: Any) -> torch.Tensor:
-    """A picture's middle square at up to four times the input's size."""
-    c, height, width = net.input_shape
-    return read_picture(source, (c, 4 * height, 4 * width)).float()
+def _order(loader: Any) -> Iterator[int]:
+    """The indices that a loader without batches draws."""
+    for drawn in loader.sampler:
+        yield from drawn if isinstance(drawn, (list, tuple)) else [drawn]
 
 
-def _starts(side: int, crop: int) -> list[int]:
-    """First pixels of crops that lie a quarter of their side apart."""
-    steps = max(1, math.ceil((side - crop) / (crop / 4)) + 1) if side > crop else 1
-    return [round(i * (side - crop) / max(1, steps - 1)) for i in range(steps)]
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _describe(source: Any) -> str:

@@ -57,7 +57,7 @@ def signed_levels(a: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def map_levels(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-    """(C,H,W) maps as uint8, each on a scale of its own; (C,2) values of levels 0 and 255; whether signed.
+    """(C,*grid) maps as uint8, each on a scale of its own; (C,2) values of levels 0 and 255; whether signed.
 
     Maps without a negative value run from 0 (level 0) to their maximum (255). If any map of the
     layer has negative values, all are signed: level 128 is zero, 1 and 255 plus and minus the peak.
@@ -65,10 +65,11 @@ def map_levels(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     signed = bool((maps < 0).any())
     largest = float(np.finfo(np.float32).max)
     maps = np.nan_to_num(maps, posinf=largest, neginf=-largest)
-    peak = np.abs(maps).max(axis=(1, 2))
+    places = tuple(range(1, maps.ndim))
+    peak = np.abs(maps).max(axis=places)
     if signed:
-        return signed_levels(maps, (1, 2)), np.stack([-peak * 128 / 127, peak], 1), True
-    safe = np.where(peak > 0, peak, 1)[:, None, None]
+        return signed_levels(maps, places), np.stack([-peak * 128 / 127, peak], 1), True
+    safe = np.where(peak > 0, peak, 1).reshape(-1, *[1] * len(places))
     return np.asarray(np.round(255 * maps / safe), np.uint8), np.stack([0 * peak, peak], 1), False
 
 

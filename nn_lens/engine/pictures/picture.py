@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,37 +9,67 @@ import torch
 import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from nn_lens.errors import PictureError, nearest
+from nn_lens.engine.pictures.depth import deep_values, eight_bits, is_deep
+from nn_lens.engine.pictures.files import is_file, name_of, open_source
+from nn_lens.engine.pictures.values import (
+    OVERSHOOT,
+    as_array,
+    as_tensor,
+    kind_of,
+    read_values,
+    require_range,
+    unit_floats,
+)
+from nn_lens.errors import PictureError
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def read_picture(source: Any, shape: tuple[int, ...]) -> torch.Tensor:
-    """`source` as a float32 tensor of `shape`, (C,H,W) in [0,1] or a vector (F,).
+def read_picture(source: Any, shape: tuple[int, ...], kind: str = "picture", normalizes: bool = False) -> torch.Tensor:
+    """`source` as a float32 tensor of `shape`: a picture (C,H,W) in [0,1], or what else a network reads, as it is.
 
-    source: a path, bytes of a picture file, a PIL image, an (H,W[,C]) uint8 or float array in [0,1],
-    or a (C,H,W) float tensor in [0,1]. An array or tensor of exactly `shape` is taken as it is;
-    all else is turned upright (EXIF), converted, resized (short side, antialiased), centre-cropped.
+    Pictures: a path, a URL that fsspec opens, bytes of a picture file, an open binary file, a PIL image, an (H,W[,C])
+    array or a (C,H,W) tensor. bool, uint8 (white is 255), uint16 (65535) and floats in [0,1] are read; other integers
+    do not say what white is, and raise. Of files with 12, 16 or 32 bits a pixel, white is what the file says. What is of
+    exactly `shape` is taken as it is; all else is turned upright (EXIF), converted, resized (short side, antialiased),
+    centre-cropped. Floats may overshoot [0,1] by 0.1, as bicubic resizing does.
+
+    Other kinds, "signal" (C,L), "volume" (C,D,H,W), "sequence" (T,F) and "vector" (F,): arrays, tensors, lists or .npy
+    files of that shape; a dimension of one channel or feature may be left out. bool, integers and floats are
+    taken as they are.
+
+    Args:
+        source: what is read.
+        shape: of the network's input.
+        kind: of the network's input; where it does not fit `shape`, the number of dimensions decides.
+        normalizes: whether the network normalizes by itself: floats beyond [0,1] look normalized already, and raise.
+            If not, a float tensor or array of exactly `shape` may have any values.
 
     Raises:
-        PictureError: no picture, a cut-off file, values out of range, or channels that do not fit.
+        PictureError: no picture, a cut-off file, values out of range, or a shape or channels that do not fit.
     """
-    if isinstance(source, torch.Tensor) or (isinstance(source, np.ndarray) and source.shape == shape):
-        return _from_tensor(torch.as_tensor(source).detach().cpu(), shape)
-    if len(shape) != 3:
-        return _from_tensor(_vector(source, shape), shape)
-    if isinstance(source, np.ndarray):
-        return _from_array(source, shape)
+    kind = kind_of(shape, kind)
+    if kind != "picture":
+        return read_values(source, shape, kind)
+    if isinstance(source, torch.Tensor):
+        return _from_channels(as_array(source), shape, normalizes)
+    if _is_array(source):
+        array = as_array(source)
+        if array.shape == shape:
+            return _from_channels(array, shape, normalizes)
+        return _from_array(array, shape, normalizes)
     image = open_image(source)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image, np.float32)
-        # 16-bit pictures; float images must already be in [0,1].
-        return _from_array(values if image.mode == "F" else values / 65535, shape)
+    if is_deep(image):
+        return _from_array(deep_values(image), shape)
+    if image.mode == "F":
+        return _from_array(np.asarray(image, np.float32), shape, normalizes)
     return _from_pil(image, shape)
 
 
 def open_image(source: Any) -> Image.Image:
-    """An upright, fully loaded PIL image of a path, bytes or a PIL image.
+    """An upright, fully loaded PIL image of a path, URL, bytes, an open file or a PIL image.
+
+    Files with integers of more than 8 bits become floats in [0,1], of mode "F".
 
     Raises:
         PictureError: the file is missing, no picture, cut off, or implausibly large.
@@ -50,22 +77,21 @@ def open_image(source: Any) -> Image.Image:
     if isinstance(source, Image.Image):
         turned = source.getexif().get(ExifTags.Base.Orientation, 1) != 1
         return ImageOps.exif_transpose(source) if turned else source
-    name = f"{Path(source).name!r}" if isinstance(source, (str, os.PathLike)) else "The data"
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        file: Any = io.BytesIO(source)
-    elif isinstance(source, (str, os.PathLike)):
-        file = Path(source).expanduser()
-        if not file.is_file():
-            near = " It is a folder; pass one picture." if file.is_dir() else _nearest_files(file)
-            raise PictureError(f"There is no file {str(source)!r}.{near}")
-    else:
+    if not is_file(source):
         raise PictureError(
             f"A {type(source).__name__} is no picture; pass a path, bytes, a PIL image, an (H,W,C) array or a (C,H,W) tensor."
         )
+    name, file = name_of(source), open_source(source)
     try:
-        with Image.open(file) as image:
+        with Image.open(file) as image:  # type: ignore[arg-type]
             image.load()
-            return ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image)
+            if not is_deep(upright):
+                return upright
+            # What white is stands in the file only.
+            return Image.fromarray(deep_values(upright, getattr(image, "tag_v2", {})))
+    except PictureError:
+        raise
     except UnidentifiedImageError:
         raise PictureError(
             f"{name} is no picture that Pillow can read; use a JPEG, PNG, GIF, WebP or BMP file."
@@ -78,38 +104,27 @@ def open_image(source: Any) -> Image.Image:
         ) from None
 
 
-def _nearest_files(file: Path) -> str:
-    folder = file.parent
-    if not folder.is_dir():
-        return f" Its folder {str(folder)!r} does not exist either."
-    pictures = [f.name for f in folder.iterdir() if f.suffix.lower() in Image.registered_extensions()]
-    near = nearest(file.name, pictures)
-    return f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+def _is_array(source: Any) -> bool:
+    """Whether it is an array of any library; a number is none."""
+    return isinstance(source, np.ndarray) or (
+        hasattr(source, "__array__") and not isinstance(source, (Image.Image, np.generic))
+    )
 
 
-def _vector(source: Any, shape: tuple[int, ...]) -> torch.Tensor:
-    try:
-        return torch.as_tensor(np.asarray(source, np.float32))
-    except (TypeError, ValueError):
-        raise PictureError(
-            f"This network reads vectors of {shape[0]} numbers, got a {type(source).__name__}."
-        ) from None
-
-
-def _from_tensor(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    if x.dtype == torch.uint8:
-        x = x / 255
-    x = x.float()
-    if not bool(torch.isfinite(x).all()):
-        raise PictureError("The picture holds NaN or infinite values.")
-    if tuple(x.shape) == shape:
+def _from_channels(a: np.ndarray, shape: tuple[int, ...], normalizes: bool) -> torch.Tensor:
+    """A (C,H,W) picture, or an (H,W) one."""
+    if a.dtype.kind in "biuf" and a.shape != shape and a.ndim not in (2, 3):
+        batch = "; pass one picture without a batch dimension" if a.ndim == len(shape) + 1 else ""
+        raise PictureError(f"This network reads {shape}, got a tensor of {a.shape}{batch}.")
+    floats = unit_floats(a)
+    if a.shape != shape or normalizes:
+        require_range(floats, normalizes)
+    x = as_tensor(floats)
+    if a.shape == shape:
         return x
-    if len(shape) == 3 and x.ndim == 2:
+    x = x.clamp(0, 1)
+    if x.ndim == 2:
         x = x[None]
-    if len(shape) != 3 or x.ndim != 3:
-        batch = "; pass one picture without a batch dimension" if x.ndim == len(shape) + 1 else ""
-        raise PictureError(f"This network reads {shape}, got a tensor of {tuple(x.shape)}{batch}.")
-    _check_range(x.numpy())
     if x.shape[0] != shape[0]:
         if x.shape[0] == 1:
             x = x.expand(shape[0], -1, -1)
@@ -122,7 +137,8 @@ def _from_tensor(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     return _covering(x, shape)
 
 
-def _from_array(a: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
+def _from_array(a: np.ndarray, shape: tuple[int, ...], normalizes: bool = False) -> torch.Tensor:
+    """An (H,W[,C]) picture."""
     if a.ndim not in (2, 3) or (a.ndim == 3 and a.shape[2] not in (*_MODES, shape[0])):
         raise PictureError(
             f"Arrays are (H,W), (H,W,1), (H,W,3) or (H,W,4), got {a.shape}; a (C,H,W) picture goes in as a torch tensor."
@@ -132,26 +148,12 @@ def _from_array(a: np.ndarray, shape: tuple[int, ...]) -> torch.Tensor:
     channels = a.shape[2] if a.ndim == 3 else 1
     if a.dtype == np.uint8 and channels in _MODES:
         return _from_pil(Image.fromarray(a[..., 0] if a.ndim == 3 and channels == 1 else a), shape)
-    if a.dtype == np.bool_ or a.dtype == np.uint8:
-        a = a.astype(np.float32) / (255 if a.dtype == np.uint8 else 1)
-    elif not np.issubdtype(a.dtype, np.floating):
-        raise PictureError(f"Arrays are uint8 in 0..255 or float in [0,1], got {a.dtype}; convert it first.")
-    a = a.astype(np.float32)
-    _check_range(a)
-    x = torch.from_numpy(np.ascontiguousarray(a.reshape(a.shape[0], a.shape[1], channels).transpose(2, 0, 1)))
+    floats = unit_floats(a)
+    require_range(floats, normalizes)
+    x = as_tensor(floats.reshape(*a.shape[:2], channels).clip(0, 1).transpose(2, 0, 1))
     if channels == 4 and shape[0] == 3:
         x = x[:3] * x[3:] + (1 - x[3:])
-    return _from_tensor(x, shape)
-
-
-def _check_range(a: np.ndarray) -> None:
-    low, high = float(np.min(a)), float(np.max(a))
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise PictureError("The picture holds NaN or infinite values.")
-    if low < -1e-4 or high > 1 + 1e-4:
-        raise PictureError(
-            f"Float pictures have values in [0,1], got {low:.4g} to {high:.4g}; divide by 255, or pass uint8."
-        )
+    return _from_channels(x.numpy(), shape, normalizes)
 
 
 def _from_pil(image: Image.Image, shape: tuple[int, ...]) -> torch.Tensor:
@@ -176,9 +178,10 @@ def display_picture(source: Any, shape: tuple[int, ...], side: int) -> Image.Ima
     """
     if len(shape) != 3 or shape[0] not in _MODES:
         return None
-    if not isinstance(source, Image.Image):
-        source = as_image(source, shape)
-    image = flatten(ImageOps.exif_transpose(source)).convert("RGB")
+    image = source if isinstance(source, Image.Image) else as_image(source, shape)
+    if not isinstance(image, Image.Image):
+        image = _stretched(read_picture(source, shape))
+    image = flatten(eight_bits(ImageOps.exif_transpose(image))).convert("RGB")
     _, height, width = shape
     box = _central_box(image, height, width)
     scale = min(side / max(box[2] - box[0], box[3] - box[1]), 1.0)
@@ -186,22 +189,39 @@ def display_picture(source: Any, shape: tuple[int, ...], side: int) -> Image.Ima
     return image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3)
 
 
-def as_image(source: Any, shape: tuple[int, ...]) -> Any:
-    """`source` as a PIL image; as it is, once checked, where the network's input is none that Pillow holds.
+def as_image(source: Any, shape: tuple[int, ...], kind: str = "picture", normalizes: bool = False) -> Any:
+    """`source` as a PIL image; once checked, as it is where no image holds it: other channels, or values beyond [0,1].
+
+    Inputs of other kinds than pictures come as arrays or tensors. Arguments as for `read_picture`.
 
     Raises:
         PictureError: it is no picture.
     """
-    if len(shape) != 3 or shape[0] not in _MODES:
-        read_picture(source, shape)
+    if len(shape) != 3:
+        x = read_picture(source, shape, kind)
+        return source if isinstance(source, torch.Tensor) or _is_array(source) else x.numpy()
+    if shape[0] not in _MODES:
+        read_picture(source, shape, kind, normalizes)
         return source
-    if not isinstance(source, (np.ndarray, torch.Tensor)):
+    if not (isinstance(source, torch.Tensor) or _is_array(source)):
         return open_image(source)
-    x = read_picture(source, shape)
+    x = read_picture(source, shape, kind, normalizes)
     if isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.shape != shape:
         return Image.fromarray(source.squeeze(2) if source.ndim == 3 and source.shape[2] == 1 else source)
+    if float(x.min()) < -OVERSHOOT or float(x.max()) > 1 + OVERSHOOT:
+        return source
+    return _pil(x)
+
+
+def _stretched(x: torch.Tensor) -> Image.Image:
+    """A (C,H,W) picture of any values, its least as black and its largest as white."""
+    low, high = float(x.min()), float(x.max())
+    return _pil((x - low) / max(high - low, 1e-12))
+
+
+def _pil(x: torch.Tensor) -> Image.Image:
     values = (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return Image.fromarray(values[..., 0] if shape[0] == 1 else values, _MODES[shape[0]])
+    return Image.fromarray(values[..., 0] if x.shape[0] == 1 else values, _MODES[x.shape[0]])
 
 
 def _central_box(image: Image.Image, height: int, width: int) -> tuple[float, float, float, float]:

@@ -10,8 +10,8 @@ import torch
 
 from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.network import Network, as_network
-from nn_lens.engine.pictures.images import colour, map_levels
-from nn_lens.engine.pictures.results import Result, tile_figure
+from nn_lens.engine.pictures.figures import map_figure
+from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError, UnknownUnit
 from nn_lens.units import Unit
 
@@ -21,49 +21,63 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Activations(Result):
-    """One layer's answers to one picture: `maps` (C,H,W) float32, as the layer gives them."""
+    """One layer's answers to one picture: `maps` (C,*grid) float32, as the layer gives them.
+
+    (C,H,W) for pictures, (C,L) for signals, (C,D,H,W) for volumes, (C,1,1) for vectors.
+    """
 
     layer: str
     maps: np.ndarray
 
-    def top(self, k: int = 5, at: tuple[int, int] | None = None) -> list[tuple[Unit, float]]:
+    def top(self, k: int = 5, at: int | tuple[int, ...] | None = None) -> list[tuple[Unit, float]]:
         """The `k` strongest units, [(Unit, activation)], strongest first, ties by channel.
 
-        at: None ranks channels by their maximum; (row, column) ranks the neurons at that place of the map.
+        at: None ranks channels by their maximum; a place, (row, column) of maps with rows and columns and as many
+            numbers as the maps have dimensions in general, ranks the neurons there.
 
         Raises:
-            UnknownUnit: the place lies outside the map.
+            UnknownUnit: the place lies outside the map, or has another number of dimensions.
         """
-        if at is None:
-            values = self.maps.max(axis=(1, 2))
-        else:
-            row, column = at
-            rows, columns = self.maps.shape[1:]
-            if not (0 <= row < rows and 0 <= column < columns):
-                raise UnknownUnit(
-                    f"The maps of {self.layer!r} are {rows} rows by {columns} columns; row {row}, column {column} is outside."
-                )
-            values = self.maps[:, row, column]
+        place = () if at is None else self._place(at)
+        there: Any = (slice(None), *place)
+        values = self._highest() if at is None else self.maps[there]
         order = np.argsort(-values, kind="stable")[: max(0, k)]
-        place = (None, None) if at is None else at
         return [(Unit(self.layer, int(c), *place), float(values[c])) for c in order]
+
+    def _highest(self) -> np.ndarray:
+        return np.asarray(self.maps.max(axis=tuple(range(1, self.maps.ndim))))
+
+    def _place(self, at: int | tuple[int, ...]) -> tuple[int, ...]:
+        place, grid = (at,) if isinstance(at, (int, np.integer)) else tuple(at), self.maps.shape[1:]
+        if len(place) == len(grid) and all(0 <= i < n for i, n in zip(place, grid, strict=True)):
+            return place
+        if len(grid) == 2 == len(place):
+            raise UnknownUnit(
+                f"The maps of {self.layer!r} are {grid[0]} rows by {grid[1]} columns; row {place[0]}, column {place[1]} is outside."
+            )
+        numbers = f"{len(grid)} number{'s' * (len(grid) > 1)}"
+        raise UnknownUnit(
+            f"The maps of {self.layer!r} have {_times(grid)} places, each named by {numbers} from 0 on; there is no {place}."
+        )
 
     @property
     def alt_text(self) -> str:
         """What the figure shows."""
-        c, h, w = self.maps.shape
-        best = f", strongest {self.top(1)[0][0]}" if c else ""
-        return f"{c} activation maps of {h}x{w} of layer {self.layer}{best}"
+        best = f", strongest {self.top(1)[0][0]}" if len(self.maps) else ""
+        return f"{len(self.maps)} activation maps of {_times(self.maps.shape[1:])} of layer {self.layer}{best}"
 
     def figure(self) -> Figure:
-        """A tile per channel, each on its own scale."""
-        levels, _, signed = map_levels(self.maps)
-        titles = [f"{c}  {v:.3g}" for c, v in enumerate(self.maps.max(axis=(1, 2)))]
-        return tile_figure(colour(levels, signed), titles)
+        """A tile per channel, each on its own scale: a picture, of 1-D maps a curve, of 3-D ones the middle slice."""
+        titles = [f"{c}  {v:.3g}" for c, v in enumerate(self._highest())]
+        return map_figure(self.maps, titles)
+
+
+def _times(grid: tuple[int, ...]) -> str:
+    return "x".join(map(str, grid))
 
 
 def activations(net: Network, picture: Any, layer: str) -> Activations:
-    """The (C,H,W) activation maps of `layer` for one picture.
+    """The (C,H,W) activation maps of `layer` for one picture; (C,*grid) of other kinds of input.
 
     Vectors (N,C) count as maps of 1x1; tokens are put back on their grid, without the class token.
 
