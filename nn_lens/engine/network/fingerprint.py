@@ -20,10 +20,11 @@ _DEPTH = 6  # of containers in containers
 _OWN = frozenset("_parameters _buffers _modules training call_super_init".split())
 
 
-def fingerprint(model: nn.Module, more: str) -> str:
-    """32 hexadecimal digits of a model and a text."""
-    digest = hashlib.blake2b(f"{model}{more}".encode(), digest_size=16)
+def fingerprint(model: nn.Module, *more: Any) -> str:
+    """32 hexadecimal digits of a model and of what goes with it: numbers, texts, functions."""
+    digest = hashlib.blake2b(f"{model}".encode(), digest_size=16)
     look = _Look(digest)
+    look.value(more)
     for name, module in model.named_modules():
         digest.update(name.encode())
         look.type(type(module))

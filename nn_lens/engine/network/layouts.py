@@ -16,7 +16,7 @@ _CHANNELS_FIRST = (
     nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LocalResponseNorm, nn.Upsample,
     nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd, nn.modules.pooling._LPPoolNd,
     nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd, nn.modules.pooling._MaxUnpoolNd,
-    nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.modules.dropout.Dropout1d, nn.Dropout2d, nn.Dropout3d,
+    nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, nn.Unfold, nn.modules.dropout.Dropout1d, nn.Dropout2d, nn.Dropout3d,
 )  # fmt: skip
 _CHANNELS_LAST = (
     nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.RNNBase, nn.MultiheadAttention, nn.Embedding, nn.Transformer,
@@ -85,6 +85,7 @@ class Layouts:
         self._known: dict[tuple[int, ...], Layout] = {}
         self._grids: list[tuple[int, ...]] = []  # the latest last
         self._rows: set[int] = set()  # how many tokens stood in a row
+        self._refused: dict[tuple[int, ...], str] = {}
 
     def of(self, seen: Seen, batch: int, batch_axis: int | None) -> Layout | str:
         """The layout of a layer's output, or why it has none, in words. batch_axis: which dimension counts the pictures."""
@@ -94,6 +95,7 @@ class Layouts:
         shape = (batch, *shape[:batch_axis], *shape[batch_axis + 1 :])
         found = self._read(seen.module, shape)
         if isinstance(found, str):
+            self._refused.setdefault(shape, found)
             return found
         if len(shape) > 2:
             self._known[shape] = found
@@ -154,6 +156,8 @@ class Layouts:
 
     def _channels_last(self, shape: tuple[int, ...]) -> Layout | str:
         grid = shape[1:-1]
+        if self._rows & set(grid) and grid not in self._grids:
+            return self._of_tokens(shape)
         if len(grid) == len(self._places) and (grid in self._grids or self._keeps(grid)):
             return Layout("channels_last", shape[-1], grid)
         if len(grid) != len(self._places) and self._kind in ("picture", "signal", "sequence"):
@@ -167,11 +171,16 @@ class Layouts:
             return self._no_places(shape)
         if first in self._grids:
             return Layout("maps", shape[1], first)
+        if shape in self._refused:
+            return self._refused[shape]
         if self._rows & {shape[1], shape[2], shape[2] - 1}:
-            return f"its output {shape[1:]} is of tokens by heads, which have no places of their own"
+            return self._of_tokens(shape)
         if self._keeps(last) and not self._keeps(first):
             return Layout("channels_last", shape[-1], last)
         return Layout("maps", shape[1], first)
+
+    def _of_tokens(self, shape: tuple[int, ...]) -> str:
+        return f"its output {shape[1:]} is of tokens by heads or by tokens, which have no places of their own"
 
     def _no_places(self, shape: tuple[int, ...]) -> str:
         return f"its output has {len(shape) - 1} dimensions, of which none is known to be places of the input"

@@ -101,7 +101,7 @@ class Network:
         self._runner.answer = probe.pick
         self._takes_channels_last, self._rows = probe.takes_channels_last, probe.rows
         self._own_layout, self._guessed = probe.answer_layout, probe.said
-        self._fields = Fields(self._runner, self.input_shape)
+        self._fields = Fields(self._runner, self.input_shape, kind=self.kind)
         self._layers = {seen.name: layer_of(seen, layout, self._fields) for seen, layout in probe.layers}
         classes = None if probe.answer_kind is None or self._own_layout is None else self._own_layout.channels
         self.labels = labels_of(labels, own.labels, classes)
@@ -297,7 +297,7 @@ class Network:
         """A text that changes with the weights, the architecture, the code of forward, what it reads besides, and the
         normalization.
         """
-        return fingerprint(self.model, repr(self))
+        return fingerprint(self.model, repr(self), self._mean_std, self._runner.inputs, self._runner.answer)
 
     # ---- running it without a trace ----
 

@@ -27,7 +27,7 @@ class Runner:
     def __init__(
         self, model: nn.Module, is_copy: bool = False, inputs: Callable[[torch.Tensor], Any] | None = None
     ) -> None:
-        self.model, self._is_copy, self._inputs = model, is_copy, inputs
+        self.model, self._is_copy, self.inputs = model, is_copy, inputs
         self.changes: Changes | None = None
         self.answer: Callable[[Any], torch.Tensor | None] = _first_look_only
         self._lock = threading.RLock()
@@ -132,14 +132,14 @@ class Runner:
             module.training = False  # not by eval(), which calls train(): a model may have one of its own, that trains
         for weight in model.parameters():
             weight.requires_grad_(False)
-        twin = Runner(model, is_copy=True, inputs=self._inputs)
+        twin = Runner(model, is_copy=True, inputs=self.inputs)
         twin.changes = self.changes
         return twin
 
     def _call(self, x: torch.Tensor) -> Any:
-        if self._inputs is None:
+        if self.inputs is None:
             return self.model(x)
-        arguments = self._inputs(x)
+        arguments = self.inputs(x)
         if isinstance(arguments, Mapping):
             return self.model(**arguments)
         return self.model(*arguments) if isinstance(arguments, tuple) else self.model(arguments)
