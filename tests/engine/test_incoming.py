@@ -214,10 +214,10 @@ def test_residual_blocks():
     assert {u.layer for u in incoming(net, "layer1.1.conv1:3").units} == {"layer1.0"}
     assert {u.layer for u in incoming(net, "layer2.0.downsample.1:3").units} <= {"layer1", "layer1.1"}
     assert {u.layer for u in incoming(net, "fc:3").units} == {"avgpool"}
-    with pytest.raises(
-        nl.LensError, match=r"sum of several layers' answers .*ask for a unit of layer1\.0\.bn2 or maxpool"
-    ):
-        incoming(net, "layer1.0:3")
+    # The block is the sum of what its last convolution gives and of what it reads.
+    block = incoming(net, "layer1.0:3", k=99)
+    assert everything(block) == pytest.approx({**expected, "maxpool:3": 1.0}, abs=1e-6)
+    assert (block.through, block.share, block.notes) == ("layer1.0.conv2", 1.0, ())
 
 
 @pytest.mark.parametrize(
@@ -293,10 +293,17 @@ def test_transformers():
     assert {u.layer for u in found.units} <= {"encoder", "encoder.ln"}
     assert {u.channel: w for u, w in found} == pytest.approx(dict(enumerate(head.weight[2].tolist())))
     assert set(found.places) == {None}
-    with pytest.raises(nl.LensError, match=r"made by layer_norm, .*ask for a unit of"):
-        incoming(net, f"{block}.ln_1:5")
-    with pytest.raises(nl.LensError, match="a sum of several layers' answers"):
-        incoming(net, f"{block}:5")
+    whole = incoming(net, f"{block}:5", k=99)
+    assert everything(whole).keys() == {
+        *(f"{block}.{layer}:{c}" for layer, count in (("mlp.2", 32), ("ln_1", 16)) for c in range(count)),
+        "encoder.dropout:5",
+    }  # fmt: skip
+    assert whole.through == f"{block}.self_attention and {block}.mlp.3"
+    normed = incoming(net, "encoder.layers.encoder_layer_1.ln_1:5", k=99)
+    assert everything(normed) == pytest.approx(everything(whole)), "gamma is 1, and the scale is left out"
+    assert normed.notes == (
+        "the scale of layer_norm depends on the picture: only its own weights are folded in",
+    )  # fmt: skip
     with pytest.raises(nl.LensError, match=r'conv_proj:3 reads the picture itself .*filters\(net, "conv_proj"\)'):
         incoming(net, "conv_proj:3")
 
@@ -350,6 +357,8 @@ def test_functions():
         {f"a:{c}": float(w) for c, w in enumerate(net.model.kernel[2].flatten().tolist())}
     )
     assert found.through == "last"
+    # A linear layer that mixes the places of each channel for itself, here not at all.
+    assert everything(incoming(odd("places"), "last:2")) == pytest.approx({"a:2": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -358,7 +367,6 @@ def test_functions():
         ("made", r"last:1: the weights of conv2d are made from the picture; ask for a unit of a\."),
         ("norm", "no running statistics"),
         ("between", r"reads what softmax answers, which no layer gives as its own answer; ask for a unit of a\."),
-        ("places", "mixes 7 outputs of linear"),
         ("written", "it cannot be seen what makes it; ask for a unit of a"),
     ],
 )
@@ -392,8 +400,9 @@ def test_nothing_is_left_behind():
     net = torchvision_network("resnet18")
     before = state(net.model)
     incoming(net, "layer1.0.bn2:3")
-    with pytest.raises(nl.LensError, match="sum"):
-        incoming(net, "layer1.0:3")
+    incoming(net, "layer1.0:3")
+    with pytest.raises(nl.LensError, match="the picture itself"):
+        incoming(net, "conv1:3")
     assert same(before, state(net.model))
     training = small()
     training.model.train()

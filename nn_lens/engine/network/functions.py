@@ -38,12 +38,17 @@ _TABLE = {
     "shape": """flatten unflatten view reshape view_as reshape_as permute transpose transpose_ t movedim moveaxis swapaxes
         swapdims squeeze squeeze_ unsqueeze unsqueeze_ contiguous clone detach cat concat concatenate stack chunk split
         tensor_split unbind narrow select index_select __getitem__ __get__ expand repeat pad flip roll channel_shuffle
-        native_channel_shuffle pixel_shuffle pixel_unshuffle alias""",
+        native_channel_shuffle pixel_shuffle pixel_unshuffle alias unfold expand_as broadcast_to tile
+        repeat_interleave ravel gather hstack vstack dstack rot90""",
     "weighted": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
     # Products and attention: channels are mixed, with numbers that need not be weights.
     "mixing": """matmul __matmul__ __rmatmul__ mm bmm addmm addbmm baddbmm einsum tensordot bilinear conv_tbc embedding
         lstm gru""",
     "attention": "scaled_dot_product_attention multi_head_attention_forward _native_multi_head_attention",
+    # Of several tensors, or of one and numbers.
+    "sum": "add add_ __add__ __iadd__ __radd__ sub sub_ subtract __sub__ __isub__ __rsub__ rsub",
+    "scale": """mul mul_ multiply __mul__ __imul__ __rmul__ div div_ divide true_divide __truediv__ __itruediv__ neg neg_
+        negative""",
 }
 _KINDS = {name: kind for kind, names in _TABLE.items() for name in names.split()}
 
