@@ -62,7 +62,8 @@ def test_the_logits_are_the_answer(name):
     model = Answering(FORMS[name]).eval()
     net = nl.Network(model, (3, 24, 32), False)
     np.testing.assert_allclose(net.scores(PICTURE), model.head(model.body(PICTURE[None]))[0].detach(), atol=1e-6)
-    assert net.output_kind == "logits" and len(net.predict(PICTURE)) == 4
+    assert net.output_kind == "logits"
+    assert len(net.predict(PICTURE)) == 4
     assert ("of its 2 answers" in repr(net)) == (name not in ("dataclass without the name", "whole numbers beside"))
 
 
@@ -111,7 +112,8 @@ def test_what_probabilities_are_made_of():
         assert net.output_kind == kind
         np.testing.assert_allclose(net.predict(PICTURE, 1)[0][1], expected.max(), rtol=1e-5)
     sigmoid = nl.Network(nn.Sequential(*four, nn.Sigmoid()), (3, 24, 32), False)
-    assert sigmoid.output_kind == "probabilities" and "by sigmoid" in repr(sigmoid)
+    assert sigmoid.output_kind == "probabilities"
+    assert "by sigmoid" in repr(sigmoid)
     np.testing.assert_allclose(sigmoid.predict(PICTURE, 1)[0][1], logits.sigmoid().max(), rtol=1e-5)
     several = nl.Network(four, (3, 24, 32), False, output_kind="multilabel")
     np.testing.assert_allclose(several.predict(PICTURE, 1)[0][1], logits.sigmoid().max(), rtol=1e-5)
@@ -122,7 +124,8 @@ def test_what_probabilities_are_made_of():
 def test_one_number():
     one = zoo.picture(nn.Linear(8, 1))
     net = nl.Network(one, (3, 24, 32), False, ["tumour"])
-    assert net.output_kind == "logit" and 'output_kind="values"' in repr(net)
+    assert net.output_kind == "logit"
+    assert 'output_kind="values"' in repr(net)
     assert net.predict(PICTURE) == [("tumour", pytest.approx(float(last(one).sigmoid()), rel=1e-5))]
     age = nl.Network(one, (3, 24, 32), False, output_kind="values")
     assert age.predict(PICTURE)[0][1] == pytest.approx(float(last(one)), rel=1e-5)

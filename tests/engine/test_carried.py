@@ -30,7 +30,8 @@ def test_timms_pretrained_cfg():
         "input_size": (3, 40, 48), "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), "label_names": ["a", "b", "c"],
     }  # fmt: skip
     net = nl.Network(own)
-    assert net.input_shape == (3, 40, 48) and net.labels == ("a", "b", "c")
+    assert net.input_shape == (3, 40, 48)
+    assert net.labels == ("a", "b", "c")
     assert "normalized as its pretrained_cfg says" in repr(net)
     x = torch.rand(3, 40, 48)
     np.testing.assert_allclose(net.scores(x), normalized(own, x, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)), atol=1e-5)
@@ -43,7 +44,8 @@ def test_a_hugging_face_config_and_processor():
     own = model()
     own.config = SimpleNamespace(image_size=[40, 48], num_channels=3, id2label={2: "bird", 0: "cat", 1: "dog"})
     net = nl.Network(own)
-    assert net.input_shape == (3, 40, 48) and net.labels == ("cat", "dog", "bird")
+    assert net.input_shape == (3, 40, 48)
+    assert net.labels == ("cat", "dog", "bird")
     assert "pass normalize=" in repr(net)
     processor = SimpleNamespace(image_mean=[0.5, 0.5, 0.5], image_std=[0.25, 0.25, 0.25])
     x = torch.rand(3, 40, 48)
@@ -61,7 +63,8 @@ def test_torchvisions_weights():
         (0.5, 0.5, 0.5), (0.5, 0.5, 0.5),
     )  # fmt: skip
     net = nl.Network(own, (3, 24, 32))
-    assert net.labels[281] == "tabby" and "normalized as its weights say" in repr(net)
+    assert net.labels[281] == "tabby"
+    assert "normalized as its weights say" in repr(net)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,8 @@ LABELS = {
 @pytest.mark.parametrize("name", LABELS)
 def test_labels(name):
     net = nl.Network(model(), (3, 24, 32), False, LABELS[name])
-    assert net.labels == ("cat", "dog", "bird") and net.class_index("dog") == 1
+    assert net.labels == ("cat", "dog", "bird")
+    assert net.class_index("dog") == 1
 
 
 def test_labels_that_are_none():

@@ -65,7 +65,8 @@ def test_it_stays_for_a_copy_and_after_use():
     net = nl.Network(MODEL, (3, 12, 12), False)
     net.scores(torch.rand(3, 12, 12))
     nl.activations(net, torch.rand(3, 12, 12), "conv")
-    assert net.fingerprint() == before and net.frozen_copy().fingerprint() == before
+    assert net.fingerprint() == before
+    assert net.frozen_copy().fingerprint() == before
 
 
 def test_it_changes_with_the_code_of_forward():

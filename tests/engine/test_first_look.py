@@ -78,12 +78,12 @@ def test_a_kind_that_is_none_or_does_not_fit_is_named():
     with pytest.raises(nl.LensError, match=r"A picture is \(channels, height, width\); the input shape is \(2, 100\)"):
         nl.Network(model, (2, 100), kind="picture")
     for shape in ("wide", (), (0, 3), 5, (1, 2, 3, 4, 5)):
-        with pytest.raises(nl.LensError, match="input_shape is|An input has 1 to 4 dimensions"):
+        with pytest.raises(nl.LensError, match=r"input_shape is|An input has 1 to 4 dimensions"):
             nl.Network(model, shape)
 
 
 def test_ids_of_tokens_are_refused_with_the_way_out():
-    with pytest.raises(nl.LensError, match="reads whole numbers.*inputs_embeds"):
+    with pytest.raises(nl.LensError, match=r"reads whole numbers.*inputs_embeds"):
         nl.Network(nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2)))
 
 
@@ -192,8 +192,10 @@ def test_a_model_in_the_middle_of_something_goes_on_where_it_was():
     last, kept = model.last, list(model.kept)
     net = nl.Network(model, (3, 24, 32), False)
     net.scores(PICTURE)
-    assert model.last is last and model.calls == 1
-    assert len(model.kept) == 1 and model.kept[0] is kept[0]
+    assert model.last is last
+    assert model.calls == 1
+    assert len(model.kept) == 1
+    assert model.kept[0] is kept[0]
     last.sum().backward()  # its graph is still there
     assert model.conv.weight.grad is not None
 
@@ -283,7 +285,8 @@ def test_a_network_whose_answer_depends_on_its_neighbours_runs_one_by_one():
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
     ).eval()  # fmt: skip
     net = nl.Network(model, (3, 24, 32), False)
-    assert "one by one" in repr(net) and net.batch_size() == 1
+    assert "one by one" in repr(net)
+    assert net.batch_size() == 1
     pictures = [PICTURE, PICTURE * 0.1, 1 - PICTURE]
     alone = [model[:4](p[None])[0, 1].max().item() for p in pictures]
     with net.evaluation(), torch.no_grad():
@@ -424,7 +427,7 @@ def test_a_quantized_network_is_read_in_numbers():
 def test_torchscript_is_refused_whole_and_passed_over_in_parts():
     plain = zoo.picture(nn.Linear(8, 4)).eval()
     for made in (torch.jit.script(plain), torch.jit.trace(plain, PICTURE[None])):
-        with pytest.raises(nl.LensError, match="is TorchScript, which cannot be looked into.*Load the Python model"):
+        with pytest.raises(nl.LensError, match=r"is TorchScript, which cannot be looked into.*Load the Python model"):
             nl.Network(made, (3, 24, 32))
     net = nl.Network(nn.Sequential(torch.jit.script(plain[:3]), plain[3:]), (3, 24, 32), False)
     assert net.layers[0].name == "1.3"  # the first that is not compiled

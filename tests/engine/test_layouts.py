@@ -155,7 +155,8 @@ def test_numbers_of_rows_flats_and_steps_first():
         nl.activations(other, y, "places").maps, plain(mixer, y, "places")[0].unflatten(1, (4, 6)), atol=1e-6
     )
     unit = nl.activations(net, x, "cell").top(1, at=(3,))[0][0]
-    assert unit.place == (3,) and str(unit).endswith("@3")
+    assert unit.place == (3,)
+    assert str(unit).endswith("@3")
 
 
 @pytest.mark.parametrize("name", ["signal", "volume", "lstm", "gru, steps first", "encoder", "table"])
