@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from nn_lens.engine.network.capture import Seen
 from nn_lens.engine.network.layouts import Layout
 from nn_lens.engine.network.receptive_field import Fields, ReceptiveField
-from nn_lens.errors import UnknownLayer
+from nn_lens.errors import UnknownLayer, UnknownUnit
+from nn_lens.units import Unit
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,35 @@ class Layer:
             UnknownLayer: it cannot; says why.
         """
         _ = self.layout
+
+    def require_unit(self, unit: Unit) -> None:
+        """Nothing, for a unit of this layer's name that it has.
+
+        Raises:
+            UnknownUnit: it does not have it; says what there is. UnknownLayer: a layer that cannot be shown.
+        """
+        layout = self.layout
+        if unit.channel >= layout.channels:
+            raise UnknownUnit(
+                f"Layer {self.name!r} has channels 0 to {layout.channels - 1}, not {unit.channel}; "
+                f'the last is "{self.name}:{layout.channels - 1}".'
+            )
+        if unit.place is None:
+            return
+        grid = "x".join(map(str, layout.grid))
+        if len(unit.place) != len(layout.grid):
+            example = ",".join(str(n // 2) for n in layout.grid)
+            raise UnknownUnit(
+                f"A map of {self.name!r} is {grid}, so a place in it has {len(layout.grid)} "
+                f'numbers, such as "{self.name}:{unit.channel}@{example}"; got {unit}.'
+            )
+        if any(p >= n for p, n in zip(unit.place, layout.grid, strict=True)):
+            if len(layout.grid) == 2:
+                raise UnknownUnit(
+                    f"A map of {self.name!r} has {layout.grid[0]} rows and {layout.grid[1]} columns, "
+                    f"so row {unit.row}, column {unit.column} is outside; both count from 0."
+                )
+            raise UnknownUnit(f"A map of {self.name!r} is {grid}, so {unit.place} is outside; places count from 0.")
 
 
 def layer_of(seen: Seen, layout: Layout | str, fields: Fields) -> Layer:

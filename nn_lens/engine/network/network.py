@@ -31,7 +31,7 @@ from nn_lens.engine.network.normalization import normalization_of
 from nn_lens.engine.network.receptive_field import Fields, ReceptiveField
 from nn_lens.engine.network.runner import Runner
 from nn_lens.engine.pictures.picture import read_picture
-from nn_lens.errors import LensError, NetworkError, UnknownLayer, UnknownUnit, nearest
+from nn_lens.errors import LensError, NetworkError, UnknownLayer, nearest
 from nn_lens.units import Direction, Unit, as_unit
 
 _TOKEN = re.compile(r"^(.*)\[(\d+)\]$")
@@ -163,29 +163,7 @@ class Network:
             UnknownLayer, UnknownUnit: it does not have it; says what there is.
         """
         unit = as_unit(unit)
-        layer = self[unit.layer]
-        layout = layer.layout
-        if unit.channel >= layout.channels:
-            raise UnknownUnit(
-                f"Layer {layer.name!r} has channels 0 to {layout.channels - 1}, not {unit.channel}; "
-                f'the last is "{layer.name}:{layout.channels - 1}".'
-            )
-        if unit.place is not None and len(unit.place) != len(layout.grid):
-            example = ",".join(str(n // 2) for n in layout.grid)
-            raise UnknownUnit(
-                f"A map of {layer.name!r} is {'x'.join(map(str, layout.grid))}, so a place in it has {len(layout.grid)} "
-                f'numbers, such as "{layer.name}:{unit.channel}@{example}"; got {unit}.'
-            )
-        if unit.place is not None and any(p >= n for p, n in zip(unit.place, layout.grid, strict=True)):
-            if len(layout.grid) == 2:
-                raise UnknownUnit(
-                    f"A map of {layer.name!r} has {layout.grid[0]} rows and {layout.grid[1]} columns, "
-                    f"so row {unit.row}, column {unit.column} is outside; both count from 0."
-                )
-            raise UnknownUnit(
-                f"A map of {layer.name!r} is {'x'.join(map(str, layout.grid))}, so {unit.place} is outside; places count "
-                "from 0."
-            )
+        self[unit.layer].require_unit(unit)
         return unit
 
     def direction(self, direction: Direction) -> Direction:
