@@ -28,7 +28,7 @@ def name_of(source: Any) -> str:
     """What to call a source in a message: the last part of its path, if it has one."""
     path = source if isinstance(source, (str, os.PathLike)) else getattr(source, "name", None)
     if not isinstance(path, (str, os.PathLike)):
-        return "The data"
+        return "The file" if hasattr(source, "read") else "The data"
     return repr(str(path)) if is_url(path) else repr(Path(path).name)
 
 
@@ -89,11 +89,11 @@ def _rest(file: Any) -> bytes:
         if start is not None:
             file.seek(start)
     except (OSError, ValueError) as error:
-        raise PictureError(f"The file {name_of(file)} cannot be read: {one_line(error)}.") from None
+        raise PictureError(f"{name_of(file)} cannot be read: {one_line(error)}.") from None
     if not isinstance(data, (bytes, bytearray)):
-        raise PictureError(f"The file {name_of(file)} is open as text; open it with mode 'rb'.")
+        raise PictureError(f"{name_of(file)} is open as text; open it with mode 'rb'.")
     if not data and start:
-        raise PictureError(f"The file {name_of(file)} stands at its end; call its seek(0) first.")
+        raise PictureError(f"{name_of(file)} stands at its end; call its seek(0) first.")
     return bytes(data)
 
 

@@ -36,8 +36,9 @@ def as_array(source: Any) -> np.ndarray:
     """
     try:
         if isinstance(source, torch.Tensor):
-            x = source.detach().as_subclass(torch.Tensor).cpu()
+            x = source.detach().cpu()
             x = x.dequantize() if x.is_quantized else x.to_dense() if x.layout != torch.strided else x
+            x = x.as_subclass(torch.Tensor)
             return np.asarray((x.float() if x.is_floating_point() else x).numpy())
         return np.asarray(source)
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
