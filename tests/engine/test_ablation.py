@@ -341,7 +341,7 @@ def test_mistakes_are_named():
     with pytest.raises(nl.LensError, match="controls is a whole number"):
         ablate(net, x, "3:1", controls=-1)
     with pytest.raises(nl.LensError, match="not with one score per class"):
-        ablate(maps_network(), x, "a:1")
+        ablate(boxes_network(), x, "a:1")
 
     class Stream(IterableDataset):
         def __iter__(self):
@@ -352,10 +352,18 @@ def test_mistakes_are_named():
     assert len(ablate(net, Stream(), "3:1").after) == 5
 
 
-def maps_network() -> nl.Network:
-    model = nn.Sequential()
-    model.add_module("a", nn.Conv2d(3, 2, 3))
-    return nl.Network(model, (3, 20, 28), False)
+def boxes_network() -> nl.Network:
+    """It answers with rows of numbers, as detectors do: neither one score per class nor one at each place."""
+
+    class Boxes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.a(x).flatten(2).transpose(1, 2)
+
+    return nl.Network(Boxes(), (3, 20, 28), False)
 
 
 def test_without_other_units_there_is_no_control():

@@ -8,18 +8,17 @@ who look at the accuracy class by class.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from nn_lens.engine.network import capture
+from nn_lens.engine.evidence.changes import answers_with, draws_of, times_of
+from nn_lens.engine.network.answers import mask_of
 from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.labels import class_index
-from nn_lens.engine.network.layouts import Layout
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.datasets import PictureBatch, Source, source_of
 from nn_lens.engine.pictures.images import ORANGE
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN = 10
-_AXES = {"channels_last": 3, "tokens": 2}  # where the channels are, if not at 1
+_MIDDLE = {"logit": 0.0, "probabilities": 0.5}  # above which one number says yes
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,9 @@ class Control:
 class Ablation(Result):
     """Class scores with and without a change of some units.
 
-    `before`, `after` (N,classes) float32: the network's raw answers; `delta` is after less before. `targets` (N,): the
+    `before`, `after` (N,classes) float32: the network's raw answers, of dense ones each class's sum over the places where
+    it wins in the picture as it is, or over the places that were named; `where` says so, "" for one score per class.
+    `delta` is after less before. `targets` (N,): the
     right classes, None if unknown. `control`: the same of random other units; None where the layers have too few, or
     where none was asked for. `labels`: what the classes are called, None if they have no names. `skipped` says of each
     picture that could not be read why.
@@ -68,7 +69,9 @@ class Ablation(Result):
     control: Control | None
     labels: tuple[str, ...] | None
     skipped: tuple[str, ...] = ()
+    where: str = ""
     _no_control: str = ""
+    _output_kind: str | None = None
 
     @property
     def delta(self) -> np.ndarray:
@@ -80,14 +83,14 @@ class Ablation(Result):
         """Share of pictures whose highest score is right, after less before, in [-1,1]; None without targets."""
         if self.targets is None:
             return None
-        return float(_right(self.after, self.targets).mean() - _right(self.before, self.targets).mean())
+        return float(self._right(self.after).mean() - self._right(self.before).mean())
 
     @property
     def per_class(self) -> dict[int, float] | None:
         """{class: accuracy change over its own pictures} of the classes that occur; None without targets."""
         if self.targets is None:
             return None
-        gained = _right(self.after, self.targets).astype(float) - _right(self.before, self.targets)
+        gained = self._right(self.after).astype(float) - self._right(self.before)
         return {int(c): float(gained[self.targets == c].mean()) for c in np.unique(self.targets)}
 
     @property
@@ -99,6 +102,8 @@ class Ablation(Result):
         if self.control is not None:
             text += f" (random other units: {self.control.delta.mean(0)[most]:+.3g})"
         text += f", over {len(self.before)} picture{'s' * (len(self.before) > 1)}"
+        if self.where:
+            text += f", {self.where}"
         if self.accuracy_change is not None:
             text += f"; {self._accuracy()}"
         if self.control is None:
@@ -128,9 +133,13 @@ class Ablation(Result):
         axes.axvline(0, color="0.3", linewidth=0.8)
         axes.set_yticks(y, [_short(self._name(int(c))) for c in shown])
         axes.set_xlabel(f"change of the score, mean of {len(self.before)} picture{'s' * (len(self.before) > 1)}")
-        axes.set_title(self._accuracy(), fontsize=9)
+        axes.set_title("\n".join(filter(None, (self._accuracy(), self.where))), fontsize=9)
         figure.legend(fontsize=7, loc="outside lower center", ncols=2)
         return figure
+
+    def _right(self, scores: np.ndarray) -> np.ndarray:
+        assert self.targets is not None
+        return _right(scores, self.targets, self._output_kind)
 
     def _name(self, index: int) -> str:
         return self.labels[index] if self.labels else f"class {index}"
@@ -155,6 +164,7 @@ def ablate(
     scale: float = 0.0,
     targets: Any = None,
     *,
+    at: Any = None,
     seed: int = 0,
     controls: int = 5,
     on_progress: Callable[[int, int | None], None] | None = None,
@@ -170,13 +180,16 @@ def ablate(
         pictures: one picture, or as for `nl.dataset_examples`.
         units: a unit or its text, or a list of such, also of several layers; each counts once.
         scale: 0 switches off, 1 changes nothing, 2 doubles.
-        targets: the right class of each picture, an index or label; None: the dataset's own, if it has any.
+        targets: the right class of each picture, an index or label; None: the dataset's own, if it has any. Of a network
+            that answers with one logit or probability, 1 or the label for yes and 0 for no.
+        at: of dense answers, one score per class and place, the place (row, column) or the boolean mask (H,W) over which
+            scores are summed; None: of each class where it wins in the picture as it is.
         seed: of the random other units.
         controls: how often random other units are drawn; each costs another pass over the pictures.
         on_progress: called after each batch with how many pictures are done, and of how many (None: unknown).
 
     Raises:
-        LensError: a scale that is not finite, targets that do not fit, or no units. UnknownUnit, UnknownLayer: units
+        LensError: a scale that is not finite, targets or places that do not fit, or no units. UnknownUnit, UnknownLayer: units
         that the network does not have. NetworkError: the model fails, or does not answer with one score per class.
 
     >>> net = nl.demo()
@@ -190,9 +203,9 @@ def ablate(
     if not isinstance(controls, int) or isinstance(controls, bool) or controls < 0:
         raise LensError(f"controls is a whole number of random draws, 0 for none, got {controls!r}.")
     source = source_of(net, pictures)
-    given = _given_targets(net, source, targets)
-    draws, no_control = _draws(net, changed, controls, seed)
-    sums = _Sums(net, [changed, *draws], scale)
+    given = _given_targets(net, source, targets, at)
+    draws, no_control = draws_of(net, changed, controls, seed)
+    sums = _Sums(net, [changed, *draws], scale, _mask(net, at))
     for batch in source.batches(net.batch_size()):
         sums.add(batch, None if given is None else [given[i] for i in batch.indices])
         if on_progress is not None:
@@ -200,38 +213,70 @@ def ablate(
     before, after, classes = np.concatenate(sums.before), np.concatenate(sums.after), sums.targets()
     control = sums.control(draws) if draws else None
     skipped = tuple(source.skipped)
-    return Ablation(changed, scale, before, after, classes, control, net.labels, skipped, no_control)
+    return Ablation(
+        changed, scale, before, after, classes, control, net.labels, skipped, sums.where(), no_control, net.output_kind
+    )
 
 
 class _Sums:
     """What the batches add up to, for the units that were asked for and for each draw of others."""
 
-    def __init__(self, net: Network, sets: list[tuple[Unit, ...]], scale: float) -> None:
-        self.net = net
-        self.changes = [_changes(net, units, scale) for units in sets]
+    def __init__(self, net: Network, sets: list[tuple[Unit, ...]], scale: float, mask: torch.Tensor | None) -> None:
+        self.net, self._mask = net, mask
+        self.changes = [times_of(net, units, scale) for units in sets]
         self.before: list[np.ndarray] = []
         self.after: list[np.ndarray] = []
         self.known: list[list[int] | None] = []
         self._delta: list[np.ndarray] = []
         self._moved = np.zeros((len(sets) - 1, 1))  # (draws,classes) sums of the changes
         self._right = np.zeros(len(sets) - 1)  # (draws,) how many pictures are answered rightly
+        self._wins: torch.Tensor | None = None  # (classes,) at how many places each class won, of dense answers
 
     def add(self, batch: PictureBatch, targets: list[int] | None) -> None:
         """The pictures of a batch; targets: None for the batch's own."""
         known = batch.targets if targets is None else targets
+        if self._mask is None and self.net.output_kind == "dense":
+            known = None  # one class per picture is not what such a network answers with
         self.known.append(known)
         # The same hooks as for the others, that change nothing: a model may choose its way by whether there are any.
-        before = _scores(self.net, batch.pictures, dict.fromkeys(self.changes[0], lambda output: output))
+        whole = answers_with(self.net, batch.pictures, dict.fromkeys(self.changes[0], lambda output: output))
+        places = self._places(whole)
+        before = _scores(whole, places)
         for target in known or ():
-            class_index(target, self.net.labels, before.shape[1])
-        first, *others = (_scores(self.net, batch.pictures, changes) for changes in self.changes)
+            _known_class(self.net, target)
+        first, *others = (_scores(answers_with(self.net, batch.pictures, changes), places) for changes in self.changes)
         self.before.append(before)
         self.after.append(first)
         if others:
             self._delta.append(np.asarray(np.mean([other - before for other in others], 0), np.float32))
             self._moved = self._moved + [(other - before).sum(0, dtype=np.float64) for other in others]
             if known is not None:
-                self._right += [_right(other, np.array(known)).sum() for other in others]
+                self._right += [_right(other, np.array(known), self.net.output_kind).sum() for other in others]
+
+    def _places(self, answers: torch.Tensor) -> torch.Tensor | None:
+        """(N,classes,*grid) booleans of where dense answers are summed; None for one score per class."""
+        if answers.shape[2:] == (1, 1) and self._mask is None:
+            return None
+        if self._mask is not None:
+            return self._mask.expand(answers.shape)
+        wins = torch.zeros(answers.shape, dtype=torch.bool).scatter_(1, answers.argmax(1, keepdim=True), True)
+        counts = wins.transpose(0, 1).flatten(1).sum(1)
+        self._wins = counts if self._wins is None else self._wins + counts
+        return wins
+
+    def where(self) -> str:
+        """Over which places of dense answers scores are summed, in words; "" for one score per class."""
+        if self._mask is not None:
+            count = int(self._mask.sum())
+            return "at the named place" if count == 1 else f"summed over the {count} named places"
+        if self._wins is None:
+            return ""
+        nowhere = [self.net.label(int(i)) for i in (self._wins == 0).nonzero()[:, 0]]
+        said = "summed over the places where each class wins in the picture as it is"
+        if nowhere:
+            few = ", ".join(nowhere[:3]) + (f" and {len(nowhere) - 3} more" if len(nowhere) > 3 else "")
+            said += f"; nowhere wins {few}, with a score of 0: at= names other places"
+        return said
 
     def targets(self) -> np.ndarray | None:
         """(N,) right classes, None unless all are known."""
@@ -245,74 +290,29 @@ class _Sums:
         targets = self.targets()
         if targets is None:
             return Control(tuple(draws), delta, means, None, None)
-        changes = (self._right - _right(np.concatenate(self.before), targets).sum()) / len(delta)
+        changes = (self._right - _right(np.concatenate(self.before), targets, self.net.output_kind).sum()) / len(delta)
         return Control(tuple(draws), delta, means, float(changes.mean()), changes)
 
 
-# ---- the change ----
+# ---- dense answers ----
 
 
-def _scores(net: Network, x: torch.Tensor, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]) -> np.ndarray:
-    """(N,classes) float32 raw answers, with the outputs of some layers changed."""
-    with net.evaluation(), torch.no_grad(), capture.replace_outputs(net.runner, changes) as done:
-        answer = net.outputs(x, [""])[""]
-    missing = [name for name in changes if name not in done]
-    if missing:
-        raise LensError(f"Layer {missing[0]!r} was not called in this forward pass, so its units cannot be changed.")
-    return as_numpy(answer[:, :, 0, 0])
+def _scores(answers: torch.Tensor, places: torch.Tensor | None) -> np.ndarray:
+    """(N,classes) float32: one score per class, of dense answers the sum over its `places`."""
+    if places is None:
+        return as_numpy(answers.flatten(1))
+    return as_numpy(torch.where(places, answers, 0).flatten(2).sum(2))
 
 
-def _changes(net: Network, units: Iterable[Unit], scale: float) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Of each layer, what makes of its output another one with its units multiplied."""
-    by_layer: dict[str, list[Unit]] = {}
-    for unit in units:
-        by_layer.setdefault(unit.layer, []).append(unit)
-    return {
-        name: partial(_scale_units, layout=net[name].layout, units=of_layer, scale=scale)
-        for name, of_layer in by_layer.items()
-    }
-
-
-def _scale_units(output: torch.Tensor, layout: Layout, units: list[Unit], scale: float) -> torch.Tensor:
-    """A copy of a layer's output with some units multiplied, each once."""
-    new = output.clone()
-    channels = sorted({u.channel for u in units if u.place is None})
-    index: Any = torch.tensor(channels, dtype=torch.long, device=new.device)
-    at = _AXES.get(layout.kind, 1)
-    if channels:
-        new.index_copy_(at, index, _times(new.index_select(at, index), scale))
-    maps = layout.maps(new)  # a view: what is written on it is written on `new`
-    for unit in units:
-        if unit.place is not None and unit.channel not in channels:
-            maps[:, unit.channel, unit.row, unit.column] = _times(maps[:, unit.channel, unit.row, unit.column], scale)
-    return new
-
-
-def _times(x: torch.Tensor, scale: float) -> torch.Tensor:
-    # Not x * 0, which is NaN where x is infinite.
-    return torch.zeros_like(x) if scale == 0 else x * scale
-
-
-def _draws(net: Network, units: tuple[Unit, ...], controls: int, seed: int) -> tuple[list[tuple[Unit, ...]], str]:
-    """Random other units of the same layers, at the same places if they have one; or none, and why."""
-    if controls == 0:
-        return [], "none was asked for"
-    taken: dict[str, list[int]] = {}
-    for unit in units:
-        taken.setdefault(unit.layer, [])
-        if unit.channel not in taken[unit.layer]:
-            taken[unit.layer].append(unit.channel)
-    others = {name: np.setdiff1d(np.arange(net[name].layout.channels), own) for name, own in taken.items()}
-    for name, own in taken.items():
-        if len(others[name]) < len(own):
-            return [], f"layer {name} has {len(others[name])} other units, too few for as many as {len(own)}"
-    random = np.random.default_rng(seed)
-    draws = []
-    for _ in range(controls):
-        drawn = {name: random.permutation(others[name])[: len(own)] for name, own in taken.items()}
-        stand_in = {(name, c): int(o) for name, own in taken.items() for c, o in zip(own, drawn[name], strict=True)}
-        draws.append(tuple(Unit(u.layer, stand_in[u.layer, u.channel], u.row, u.column) for u in units))
-    return draws, ""
+def _mask(net: Network, at: Any) -> torch.Tensor | None:
+    """The places over which dense answers are summed."""
+    if at is None:
+        return None
+    if net.output_kind != "dense" or net.output_shape is None:
+        raise LensError(f"{net.name} answers with one score per class, at no place; leave at= out.")
+    with net.evaluation(), torch.no_grad():
+        grid = net.outputs(torch.zeros(1, *net.input_shape), [""])[""].shape[2:]
+    return mask_of(tuple(grid), at)
 
 
 # ---- what was asked ----
@@ -328,12 +328,17 @@ def _finite(scale: Any) -> float:
     return value
 
 
-def _given_targets(net: Network, source: Source, targets: Any) -> list[int] | None:
+def _given_targets(net: Network, source: Source, targets: Any, at: Any) -> list[int] | None:
     if targets is None:
         return None
     if isinstance(targets, str) or not isinstance(targets, Iterable) or getattr(targets, "ndim", 1) == 0:
         targets = [targets]
-    classes = [net.class_index(t) for t in targets]
+    if net.output_kind == "dense" and at is None:
+        raise LensError(
+            f"targets are one class per {net.kind}, and {net.name} answers at each place: name one by at=, or leave "
+            "targets out."
+        )
+    classes = [_class_of(net, t) for t in targets]
     # A loader may leave out and repeat: its targets go by the dataset's own numbers.
     count = source.total if source.loader is None or source.one_by_one else len(source.items)
     if count is None:
@@ -343,7 +348,27 @@ def _given_targets(net: Network, source: Source, targets: Any) -> list[int] | No
     return classes
 
 
-def _right(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def _class_of(net: Network, target: Any) -> int:
+    """The class that a target is; of a network that says yes or no, 1 for yes."""
+    index = _known_class(net, target)
+    return 1 if isinstance(target, str) and _says_yes_or_no(net) else index
+
+
+def _known_class(net: Network, target: Any) -> int:
+    if _says_yes_or_no(net) and not isinstance(target, str):
+        return class_index(target, None, 2)
+    return net.class_index(target)
+
+
+def _says_yes_or_no(net: Network) -> bool:
+    shape = net.output_shape
+    return net.output_kind in _MIDDLE and shape is not None and math.prod(shape[1:]) == 1
+
+
+def _right(scores: np.ndarray, targets: np.ndarray, kind: str | None) -> np.ndarray:
+    """(N,) whether the right class is said: the one with the largest score; of one number yes or no."""
+    if scores.shape[1] == 1 and kind in _MIDDLE:
+        return np.asarray((scores[:, 0] > _MIDDLE[kind]) == (targets > 0))
     return np.asarray(scores.argmax(1) == targets)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from nn_lens.engine.evidence.extremes import Extremes, Side
@@ -22,7 +23,7 @@ Score = str | Callable[[torch.Tensor], torch.Tensor]
 class Known:
     """What a pass knows at one moment; later batches change nothing of it.
 
-    `kept`: (C,H,W) uint8 pictures by index, of sources whose pictures cannot be asked for again.
+    `kept`: inputs by index, of sources that cannot be asked for them again; uint8 of pictures in [0,1].
     """
 
     count: int
@@ -40,13 +41,13 @@ class Pass(Extremes):
     ) -> None:
         super().__init__(len(units), k, seed)
         self.net, self.score, self.keep = net, score, keep
-        self.kept: dict[int, torch.Tensor] = {}  # uint8, of sources whose pictures cannot be asked for again
+        self.kept: dict[int, torch.Tensor] = {}  # of sources that cannot be asked again
         self._columns: dict[str, list[int]] = {}  # by layer, its channels first, then its directions
         for column in sorted(range(len(units)), key=lambda i: isinstance(units[i], Direction)):
             self._columns.setdefault(units[column].layer, []).append(column)
         self._channels: dict[str, list[int]] = {name: [] for name in self._columns}
         self._vectors: dict[str, list[Any]] = {name: [] for name in self._columns}
-        self._places: dict[int, tuple[int, int]] = {}
+        self._places: dict[int, tuple[int, ...]] = {}
         for name, columns in self._columns.items():
             for column in columns:
                 unit = units[column]
@@ -66,34 +67,41 @@ class Pass(Extremes):
         values = torch.empty(len(batch.pictures), len(self._where))
         for name, columns in self._columns.items():
             values[:, columns] = self._scores(maps[name])
-        for column, (row, col) in self._places.items():
+        for column, place in self._places.items():
             name, n = self._where[column]
-            values[:, column] = maps[name][:, n, row, col]
+            there: Any = (slice(None), n, *place)
+            values[:, column] = maps[name][there]
         for side, new in self.add(values, batch.indices):
             self._place(side, maps, *new)
         self.read = batch.read
         if self.keep:
             wanted = self.indices()
-            pictures = dict(zip(batch.indices, (batch.pictures * 255).round().to(torch.uint8), strict=True))
+            pictures = dict(zip(batch.indices, self._compact(batch.pictures), strict=True))
             self.kept = {i: p.clone() for i, p in {**self.kept, **pictures}.items() if i in wanted}
 
     def known(self) -> Known:
         """What is known now."""
         return Known(self.count, self.top.snapshot(), self.bottom.snapshot(), self.reservoir.sample(), self.kept)
 
+    def _compact(self, x: torch.Tensor) -> torch.Tensor:
+        """Pictures as uint8, if that keeps them."""
+        if self.net.kind != "picture" or float(x.min()) < 0 or float(x.max()) > 1:
+            return x
+        return (x * 255).round().to(torch.uint8)
+
     def _maps(self, name: str, maps: torch.Tensor) -> torch.Tensor:
-        """(N, columns, h, w) of the wanted channels, and of the directions: what is along them."""
+        """(N, columns, *grid) of the wanted channels, and of the directions: what is along them."""
         channels, vectors = self._channels[name], self._vectors[name]
         own = maps if channels == list(range(maps.shape[1])) else maps[:, channels]
         if not vectors:
             return own
-        return torch.cat([own, torch.einsum("nchw,dc->ndhw", maps, torch.tensor(vectors))], 1)
+        return torch.cat([own, torch.einsum("nc...,dc->nd...", maps, torch.tensor(vectors))], 1)
 
     def _scores(self, maps: torch.Tensor) -> torch.Tensor:
         if self.score == "max":
-            return maps.amax((2, 3))
+            return maps.flatten(2).amax(2)
         if self.score == "mean":
-            return maps.mean((2, 3))
+            return maps.flatten(2).mean(2)
         assert callable(self.score)
         scores = torch.as_tensor(self.score(maps))
         if scores.shape != maps.shape[:2]:
@@ -113,16 +121,15 @@ class Pass(Extremes):
             mine = position[columns] >= 0
             if not mine.any():
                 continue
-            where = strongest(maps[name][rows[mine], position[columns[mine]]])
-            side.rows[columns[mine], slots[mine]], side.columns[columns[mine], slots[mine]] = where
-        for column, (row, col) in self._places.items():
-            side.rows[column], side.columns[column] = row, col
+            side.places[columns[mine], slots[mine]] = strongest(maps[name][rows[mine], position[columns[mine]]])
+        for column, place in self._places.items():
+            grid = maps[self._where[column][0]].shape[2:]
+            side.places[column] = int(np.ravel_multi_index(place, grid))
 
 
-def strongest(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N,) rows and columns where (N,h,w) maps are highest; the middle of maps that are the same everywhere."""
-    n, height, width = maps.shape
-    flat = maps.reshape(n, -1).nan_to_num(-torch.inf)
-    middle = (height // 2) * width + width // 2
-    where = torch.where(flat.amax(1) > flat.amin(1), flat.argmax(1), middle)
-    return where // width, where % width
+def strongest(maps: torch.Tensor) -> torch.Tensor:
+    """(N,) where (N,*grid) maps are highest, counted row by row; the middle of maps that are the same everywhere."""
+    grid = tuple(maps.shape[1:])
+    flat = maps.flatten(1).nan_to_num(-torch.inf)
+    middle = int(np.ravel_multi_index([n // 2 for n in grid], grid))
+    return torch.where(flat.amax(1) > flat.amin(1), flat.argmax(1), middle)

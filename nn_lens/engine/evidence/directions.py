@@ -111,7 +111,7 @@ def _mean(net: Network, layer: str, pictures: Any) -> np.ndarray:
     for batch in source_of(net, pictures).batches():
         with net.evaluation(), torch.no_grad():
             maps = net.outputs(batch.pictures, [layer])[layer]
-        total += maps.mean((2, 3)).double().sum(0).cpu().numpy()
+        total += maps.flatten(2).mean(2).double().sum(0).cpu().numpy()
         count += len(maps)
     return total / count
 

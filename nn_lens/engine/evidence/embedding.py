@@ -34,8 +34,9 @@ class Embedding(Result):
     """Pictures as points of the plane.
 
     `points` (N,2) float32. `codes` (N,D) float32: the layer's activation maps, mean over places, one number per
-    channel. `thumbnails` (N,h,w,3) uint8, at most 32 pixels a side; None for networks of vectors. `indices` (N,): the
-    pictures' numbers in the source, of which those that could not be read are left out; `skipped` says why.
+    channel. `thumbnails` (N,h,w,3) uint8, at most 32 pixels a side; None of other inputs than
+    pictures, whose kind `kind` says. `indices` (N,): the pictures' numbers in the source, of which those that could not
+    be read are left out; `skipped` says why.
     """
 
     layer: str
@@ -45,6 +46,7 @@ class Embedding(Result):
     thumbnails: np.ndarray | None
     indices: np.ndarray
     skipped: tuple[str, ...] = ()
+    kind: str = "picture"
 
     def select(self, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
         """Rows of `points` inside the rectangle of two opposite corners, borders included, in ascending order."""
@@ -61,13 +63,13 @@ class Embedding(Result):
     @property
     def alt_text(self) -> str:
         """What the figure shows."""
-        text = f"{len(self.points)} pictures laid out by {_METHODS[self.method]} of their {self.codes.shape[1]} numbers in layer {self.layer}"
+        text = f"{len(self.points)} {self.kind}s laid out by {_METHODS[self.method]} of their {self.codes.shape[1]} numbers in layer {self.layer}"
         if self.thumbnails is not None and len(self._apart()) < len(self.points):
             text += f", {len(self._apart())} of them shown"
         return text + (f"; {len(self.skipped)} could not be read" if self.skipped else "")
 
     def figure(self) -> Figure:
-        """The thumbnails at their points, but those that would hide another; these, and vectors, are dots."""
+        """The thumbnails at their points, but those that would hide another; these, and other inputs, are dots."""
         from matplotlib.figure import Figure
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
@@ -127,16 +129,16 @@ def embedding(
     codes, thumbnails, indices, skipped = _read(net, name, pictures)
     n = len(codes)
     if n < 3:
-        raise LensError(f"An embedding needs at least 3 pictures, got {n}.")
+        raise LensError(f"An embedding needs at least 3 {net.kind}s, got {n}.")
     bad = np.flatnonzero(~np.isfinite(codes).all(1))
     if len(bad):
         raise LensError(
-            f"Layer {name!r} answers NaN or infinity to {len(bad)} of {n} pictures, the first is number "
+            f"Layer {name!r} answers NaN or infinity to {len(bad)} of {n} {net.kind}s, the first is number "
             f"{indices[bad[0]]}; look at an earlier layer, or at the network's weights."
         )
     if not np.ptp(codes, axis=0).any():
-        raise LensError(f"Layer {name!r} answers the same to all {n} pictures; there is nothing to lay out.")
-    read = Embedding(name, method, np.zeros((n, 2), np.float32), codes, thumbnails, indices, skipped)
+        raise LensError(f"Layer {name!r} answers the same to all {n} {net.kind}s; there is nothing to lay out.")
+    read = Embedding(name, method, np.zeros((n, 2), np.float32), codes, thumbnails, indices, skipped, net.kind)
     return read.by(method, seed=seed, perplexity=perplexity)
 
 
@@ -154,12 +156,12 @@ def _read(net: Network, layer: str, pictures: Any) -> tuple[np.ndarray, np.ndarr
     for batch in source.batches(net.batch_size()):
         with net.evaluation(), torch.no_grad():
             maps = net.outputs(batch.pictures, [layer])[layer]
-        codes.append(as_numpy(maps.float().mean((2, 3))))
+        codes.append(as_numpy(maps.float().flatten(2).mean(2)))
         indices += batch.indices
-        if batch.pictures.ndim == 4:
+        if net.kind == "picture":
             thumbnails.append(rgb(_small(batch.pictures).cpu().numpy()))
     if not codes:
-        raise LensError("An embedding needs at least 3 pictures, got 0.")
+        raise LensError(f"An embedding needs at least 3 {net.kind}s, got 0.")
     small = np.concatenate(thumbnails) if thumbnails else None
     return np.concatenate(codes), small, np.array(indices), tuple(source.skipped)
 

@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,10 @@ import numpy as np
 import torch
 
 from nn_lens.engine.evidence.dataset_pass import Known, Pass, Score, strongest
+from nn_lens.engine.evidence.example import Example, draw_patch
 from nn_lens.engine.evidence.extremes import NONE, Side
 from nn_lens.engine.network.network import Network, as_network, receptive_field
 from nn_lens.engine.pictures.datasets import Source, source_of
-from nn_lens.engine.pictures.images import rgb
 from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError, UnknownUnit
 from nn_lens.units import Direction, Unit, as_unit
@@ -33,30 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SAVED_EVERY = 30.0  # seconds
-
-
-class Example:
-    """A picture of the dataset: its `index`, the unit's `activation`, and the (`row`, `column`) that fired most.
-
-    `patch`: what the neuron there sees of the picture, (h,w,3) uint8, cut at the picture's border; for networks that
-    read vectors the (F,) vector.
-    """
-
-    def __init__(self, index: int, activation: float, row: int, column: int, box: Any, picture: Any) -> None:
-        self.index, self.activation, self.row, self.column = index, activation, row, column
-        self._box, self._picture = box, picture
-
-    @cached_property
-    def patch(self) -> np.ndarray:
-        """Read again from the dataset when it is first asked for."""
-        picture = self._picture(self)
-        if picture.ndim == 1:
-            return np.asarray(picture.numpy(), np.float32)
-        top, left, bottom, right = self._box
-        return np.asarray(rgb(picture[None, :, top:bottom, left:right].numpy())[0])
-
-    def __repr__(self) -> str:
-        return f"Example({self.index}, {self.activation:.4g}, row {self.row}, column {self.column})"
+_VERSION = 2  # of kept passes
 
 
 class _ByUnit(Mapping[Unit | Direction, "list[Example]"]):
@@ -110,9 +86,13 @@ class DatasetExamples(Result):
         return self.count <= self._known.sample.count
 
     def picture(self, example: Example) -> torch.Tensor:
-        """The whole picture of an example, as the network sees it: (C,H,W) in [0,1]."""
-        kept = self._known.kept
-        return kept[example.index].float() / 255 if example.index in kept else self._source[example.index]
+        """The whole picture of an example, as the network sees it: (C,H,W) in [0,1]; of other kinds, of the
+        input's shape.
+        """
+        kept = self._known.kept.get(example.index)
+        if kept is None:
+            return self._source[example.index]
+        return kept.float() / 255 if kept.dtype == torch.uint8 else kept
 
     def values(self, unit: Unit | Direction | str) -> np.ndarray:
         """(n,) float32 scores of the pictures, or of a uniform sample of them, without NaN."""
@@ -172,15 +152,15 @@ class DatasetExamples(Result):
         from matplotlib.figure import Figure
 
         shown = [self.units[self._column(u)] for u in units] if units is not None else list(self.units[:8])
-        if len(self._net.input_shape) != 3:
+        if self._net.kind == "vector":
             return self._histograms(shown)
-        figure = Figure(figsize=(n * 0.9, len(shown) * 1.15 + 0.1))
+        wide = 1.6 if self._net.kind in ("signal", "sequence") else 0.9
+        figure = Figure(figsize=(n * wide, len(shown) * 1.15 + 0.1))
         for r, unit in enumerate(shown):
             for c, example in enumerate(self.spectrum(unit, n)):
                 axes = figure.add_subplot(len(shown), n, r * n + c + 1)
-                axes.imshow(example.patch)
-                axes.set_axis_off()
                 title = f"{unit}\n{example.activation:.3g}" if c == 0 else f"{example.activation:.3g}"
+                draw_patch(axes, example.patch, self._net.kind)
                 axes.set_title(title, fontsize=6, pad=1.5)
         figure.subplots_adjust(0.01, 0.01, 0.99, 0.86, 0.06, 0.35)
         return figure
@@ -213,14 +193,14 @@ class DatasetExamples(Result):
         for j in range(self.k):
             index = int(side.indices[column, j])
             if index != NONE:
-                place = int(side.rows[column, j]), int(side.columns[column, j])
+                place = int(side.places[column, j])
                 examples.append(self._example(column, index, float(side.values[column, j]), place))
         return examples
 
-    def _example(self, column: int, index: int, value: float, place: tuple[int, int]) -> Example:
-        net, unit = self._net, self.units[column]
-        box = receptive_field(net, unit.layer).box(*place) if len(net.input_shape) == 3 else None
-        return Example(index, value, *place, box, self.picture)
+    def _example(self, column: int, index: int, value: float, place: int) -> Example:
+        net, layer = self._net, self._net[self.units[column].layer]
+        where = tuple(int(i) for i in np.unravel_index(place, layer.layout.grid))
+        return Example(index, value, where, net.kind, receptive_field(net, layer.name), self.picture)
 
     def _at_strongest(self, column: int, picks: Sequence[tuple[int, float]]) -> list[Example]:
         """Examples of pictures whose strongest place is not known yet."""
@@ -229,12 +209,14 @@ class DatasetExamples(Result):
             return []
         x = torch.stack([self._source[index] for index, _ in picks]).float()
         with net.evaluation(), torch.no_grad():
-            maps = net.outputs(x, [unit.layer])[unit.layer].float()
-            vector = torch.tensor(unit.vector) if isinstance(unit, Direction) else None
-            own = maps[:, unit.channel] if isinstance(unit, Unit) else torch.einsum("nchw,c->nhw", maps.cpu(), vector)
-        fixed = unit.place if isinstance(unit, Unit) else None
-        rows, columns = (x.tolist() for x in strongest(own))
-        places = [fixed or place for place in zip(rows, columns, strict=True)]
+            maps = net.outputs(x, [unit.layer])[unit.layer].float().cpu()
+        if isinstance(unit, Direction):
+            own = torch.einsum("nc...,c->n...", maps, torch.tensor(unit.vector))
+        else:
+            own = maps[:, unit.channel]
+        places = strongest(own).tolist()
+        if isinstance(unit, Unit) and unit.place is not None:
+            places = [int(np.ravel_multi_index(unit.place, own.shape[1:]))] * len(places)
         return [self._example(column, i, v, p) for (i, v), p in zip(picks, places, strict=True)]
 
 
@@ -254,10 +236,11 @@ def dataset_examples(
     Args:
         net: the network.
         units: a unit, a direction, a layer's name for all its channels, or a list of such.
-        dataset: Dataset or DataLoader (of pictures or (picture, target)), folder, list, (N,C,H,W) tensor in [0,1];
-            None: the bundled networks' own pictures, else crops of sample pictures.
+        dataset: Dataset or DataLoader (of pictures or (picture, target)), folder, list, (N,C,H,W) tensor in [0,1], of
+            other kinds (N,*input_shape); None: the bundled networks' own pictures, else crops of sample pictures.
         k: how many at each end.
-        score: of a channel's map: "max" or "mean" over places, or a callable (N,C,H,W) -> (N,C). A unit with a place
+        score: of a channel's map: "max" or "mean" over places, or a callable (N,C,*grid) -> (N,C), the grid being (H,W)
+            of pictures. A unit with a place
             scores its answer there.
         progress: whether to show a bar with rate and time left, once the pass takes more than a second.
         resume: a file in which the pass is kept as it goes; if it is there, and of the same network and question,
@@ -306,7 +289,7 @@ def dataset_examples_steps(
     if not isinstance(k, int) or k < 1:
         raise LensError(f"k is a whole number of examples, 1 or more, got {k!r}.")
     if isinstance(score, str) and score not in ("max", "mean"):
-        raise LensError(f'score is "max", "mean" or a callable (N,C,H,W) -> (N,C), got {score!r}.')
+        raise LensError(f'score is "max", "mean" or a callable (N,C,*grid) -> (N,C), got {score!r}.')
     return _steps(net, looked_at, source_of(net, dataset), k, score, resume, seed)
 
 
@@ -316,7 +299,14 @@ def _steps(
     name = score if isinstance(score, str) else getattr(score, "__qualname__", "callable")
     ongoing = Pass(net, units, k, score, seed, keep=source.one_by_one)
     file = None if resume is None else Path(resume).expanduser()
-    settings = {"units": [str(u) for u in units], "k": k, "score": name, "seed": seed, "weights": net.fingerprint()}
+    settings = {
+        "version": _VERSION,
+        "units": [str(u) for u in units],
+        "k": k,
+        "score": name,
+        "seed": seed,
+        "weights": net.fingerprint(),
+    }
     if file is not None and file.is_file():
         ongoing.load(file, settings)
     saved = time.monotonic()

@@ -21,15 +21,15 @@ _SAMPLE_BYTES = 64 << 20  # of the values that quantiles and histograms are made
 class Side:
     """The `k` highest values of each of some units, highest first, ties by index; `sign` -1 for the lowest.
 
-    `values`, `indices`, `rows`, `columns` (units, k); indices are `NONE` where there were fewer pictures.
+    `values`, `indices`, `places` (units, k); indices are `NONE` where there were fewer pictures, places count along the
+    map as it lies in memory, row by row.
     """
 
     def __init__(self, units: int, k: int, sign: int) -> None:
         self.k, self.sign = k, sign
         self.values = torch.full((units, k), -sign * torch.inf)
         self.indices = torch.full((units, k), NONE)
-        self.rows = torch.zeros(units, k, dtype=torch.long)
-        self.columns = torch.zeros(units, k, dtype=torch.long)
+        self.places = torch.zeros(units, k, dtype=torch.long)
 
     def add(self, values: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Takes (N, units) values; (unit, slot, row of `values`) of those that are new among the `k`."""
@@ -41,7 +41,7 @@ class Side:
         order = order.gather(1, highest)
         self.values, self.indices = keys.gather(1, order), numbers.gather(1, order)
         old = order.clamp(max=self.k - 1)
-        self.rows, self.columns = self.rows.gather(1, old), self.columns.gather(1, old)
+        self.places = self.places.gather(1, old)
         units, slots = torch.nonzero((order >= self.k) & (self.indices != NONE), as_tuple=True)
         return units, slots, order[units, slots] - self.k
 
@@ -51,11 +51,11 @@ class Side:
 
     def state(self, name: str) -> dict[str, np.ndarray]:
         """All there is, for a file."""
-        return {f"{name}_{key}": getattr(self, key).numpy() for key in ("values", "indices", "rows", "columns")}
+        return {f"{name}_{key}": getattr(self, key).numpy() for key in ("values", "indices", "places")}
 
     def load(self, name: str, data: Mapping[str, np.ndarray]) -> None:
         """What `state` gave."""
-        for key in ("values", "indices", "rows", "columns"):
+        for key in ("values", "indices", "places"):
             setattr(self, key, torch.from_numpy(data[f"{name}_{key}"]))
 
 

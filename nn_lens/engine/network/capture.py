@@ -12,6 +12,7 @@ taken meanwhile computes no gradients for them.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,20 +144,24 @@ def follow(runner: Runner, x: torch.Tensor, until: str, answered: Callable[[str,
 @contextmanager
 def replace_outputs(
     runner: Runner, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]
-) -> Iterator[set[str]]:
+) -> Iterator[Counter[str]]:
     """For one forward pass inside the block, the named modules answer with what their functions make of their output.
 
-    Functions return another tensor than they get. Only the first call of a module is changed. Yields the names that
-    have answered so far.
+    What a function returns is another tensor than it gets, or the same, and then nothing changes. Only the first call of
+    a module is changed. Yields how often each name has answered so far.
     """
-    done: set[str] = set()
+    done: Counter[str] = Counter()
 
     def answered(name: str, module: nn.Module, output: Any) -> Any:
         tensor = layer_output(module, output)
-        if name in done or tensor is None:
+        if tensor is None:
             return None
-        done.add(name)
+        done[name] += 1
+        if done[name] > 1:
+            return None
         new = changes[name](tensor)
+        if new is tensor:
+            return None
         own = output[0] if isinstance(output, (tuple, list)) else output
         if own.is_quantized:
             new = torch.quantize_per_tensor(new, own.q_scale(), own.q_zero_point(), own.dtype)

@@ -14,34 +14,40 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nn_lens.engine.evidence.attribution.methods import METHODS, Evidence, check_options, evidence
+from nn_lens.engine.evidence.attribution.found import Evidence
+from nn_lens.engine.evidence.attribution.methods import METHODS, check_options, evidence
 from nn_lens.engine.evidence.attribution.occlusion import baseline_of, drop_steps, windows
 from nn_lens.engine.evidence.attribution.targets import Subject, subject_of
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.network.randomized import randomized
-from nn_lens.engine.pictures.images import DIVERGING, colour_table, rgb, signed_levels
+from nn_lens.engine.pictures.figures import aspect, draw_input, draw_map, input_figure, kind_of_map
 from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLUMNS = 4  # of the figure of all methods
-_SHOWN = 99.5  # percent of a map's magnitudes that the colours tell apart; a few pixels often tower above all others
+_FAR = 0.2  # completeness error from which on the evidence is not to be added up
+_NAMES = {
+    "picture": ("row", "column"), "signal": ("place",), "volume": ("slice", "row", "column"),
+    "sequence": ("step", "feature"), "vector": ("number",),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
 class Attribution(Result):
-    """The evidence in one picture for one target.
+    """The evidence in one picture, or whatever else the network reads, for one target.
 
-    `map` (H,W) float32, signed, at input size: for the target where positive; (F,) of vectors. `channels` as the
-    method gives them: (C,H,W), of Grad-CAM (1,h,w) on the grid of its `layer`, of vectors (F,).
+    `map` float32, signed, of the input's shape without its channels, for the target where positive: (H,W) of pictures,
+    (L,) of signals, (D,H,W) of volumes, (T,F) of sequences, (F,) of vectors. `channels` as the method gives them:
+    of the input's shape, of Grad-CAM (1,h,w) on the grid of its `layer`.
     `target` says what the evidence is for, and `answer` what the network answers there.
     `completeness_error`, of integrated gradients, else None: how far the sum of the evidence is from the answer less
-    the answer to the baseline, as a part of that. `control` (H,W): the map of the same network with its weights
+    the answer to the baseline, as a part of that. `control`: the map of the same network with its weights
     shuffled, and `similarity_to_control`, -1 to 1, the rank correlation of the magnitudes: evidence that does not
     depend on what was learned is near 1. Both None unless asked for. `progress` 0 to 1, below 1 while it grows.
+    `note`: what else is to be known, such as a baseline that took the place of the usual one; "" where nothing.
     """
 
     method: str
@@ -55,10 +61,11 @@ class Attribution(Result):
     control: np.ndarray | None = None
     similarity_to_control: float | None = None
     progress: float = 1.0
+    note: str = ""
 
     @property
     def strongest(self) -> tuple[int, ...]:
-        """(row, column) of the largest magnitude; (number,) of vectors."""
+        """Where in the map the largest magnitude is: (row, column) of pictures, as many numbers as the map has sides."""
         return tuple(int(i) for i in np.unravel_index(int(np.abs(self.map).argmax()), self.map.shape))
 
     @property
@@ -69,29 +76,29 @@ class Attribution(Result):
         if self.progress < 1:
             text += f", {self.progress:.0%} done"
         value = float(self.map[self.strongest])
-        names = ("row", "column") if self.map.ndim == 2 else ("number",)
-        place = ", ".join(f"{name} {i}" for name, i in zip(names, self.strongest, strict=True))
-        text += f", strongest {'for' if value > 0 else 'against'} it at {place}" if value else ", none anywhere"
+        text += f", strongest {'for' if value > 0 else 'against'} it at {self._place()}" if value else ", none anywhere"
+        if self.note:
+            text += f"; {self.note}"
         if self.completeness_error is not None:
             text += f"; completeness error {self.completeness_error:.2%}"
+            if self.completeness_error > _FAR:
+                text += ", so its sum is not the answer: more n_steps= or another baseline= may help"
         if self.similarity_to_control is not None:
             text += f"; similarity to the shuffled network {self.similarity_to_control:.2f}"
         return text
 
     def figure(self) -> Figure:
         """Picture, map and control side by side; evidence for the target is orange, against it blue, none white."""
-        from matplotlib.figure import Figure
-
         panels = [(self.map, _title(self))]
         if self.control is not None:
             panels.append((self.control, f"weights shuffled\nsimilarity {self.similarity_to_control:.2f}"))
-        n = len(panels) + 1
-        figure = Figure(figsize=(2.6 * n, 2.6 * _aspect(self.map) + 0.5))
-        _draw_picture(figure.add_subplot(1, n, 1), self)
-        for i, (map_, title) in enumerate(panels):
-            _draw_map(figure.add_subplot(1, n, 2 + i), map_, title)
-        figure.tight_layout()
-        return figure
+        return input_figure(self.picture, _input_title(self), panels)
+
+    def _place(self) -> str:
+        names = _NAMES[kind_of_map(self.picture, self.map)]
+        if self.method in ("grad_cam", "occlusion"):  # of sequences they know steps only
+            names = names[:1] if names == _NAMES["sequence"] else names
+        return ", ".join(f"{name} {i}" for name, i in zip(names, self.strongest, strict=False))
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,12 +134,14 @@ class Attributions(Result):
         first = next(iter(self.attributions.values()))
         methods = [m for m in METHODS if m in self.attributions or m in self.reasons]
         rows = math.ceil((1 + len(methods)) / _COLUMNS)
-        figure = Figure(figsize=(2.5 * _COLUMNS, rows * (2.4 * _aspect(first.map) + 0.5)))
-        _draw_picture(figure.add_subplot(rows, _COLUMNS, 1), first)
+        side = aspect(first.picture, first.map)
+        figure = Figure(figsize=(2.5 * _COLUMNS, rows * (2.4 * side + 0.5)))
+        draw_input(figure.add_subplot(rows, _COLUMNS, 1), first.picture, first.map, _input_title(first))
         for i, method in enumerate(methods):
             axes = figure.add_subplot(rows, _COLUMNS, 2 + i)
             if method in self.attributions:
-                _draw_map(axes, self.attributions[method].map, _title(self.attributions[method]))
+                one = self.attributions[method]
+                draw_map(axes, one.picture, one.map, _title(one))
             else:
                 why = textwrap.shorten(self.reasons[method], 200, placeholder=" ...")
                 axes.text(0.5, 0.5, textwrap.fill(why, 32), ha="center", va="center", fontsize=6)
@@ -148,32 +157,39 @@ def attribute(
     target: Any,
     method: str = "integrated_gradients",
     *,
+    at: Any = None,
     control: bool = False,
     **options: Any,
 ) -> Attribution:
-    """The evidence in a picture for a target, as the (H,W) map of a method; of vectors, (F,).
+    """The evidence in a picture for a target, as the (H,W) map of a method; of other kinds as `Attribution` says.
 
     Evidence refers to the picture in [0,1]; the network's own normalization is a part of what is explained.
 
     Args:
         net: the network.
         picture: as for `Network.scores`.
-        target: a class index, a label, or a unit; of a channel, its strongest place, which the result names.
+        target: a class index, a label, or a unit; of a channel, its strongest place, which the result names. A class of
+            a dense answer, one score per class and place, is its sum over the places where it wins in this picture.
+        at: of a class of a dense answer, the place (row, column) or the boolean mask (H,W) of places to sum over.
         method: see options.
         control: whether to make the map of the network with its weights shuffled, too.
         **options: of each method:
             "saliency": abs=True, the gradient's magnitude; False: the gradient.
             "integrated_gradients": baseline=None, n_steps=50. baseline: a number in [0,1] or a picture that stands for
-                no evidence; None: mid grey, 0.5, and 0 for vectors.
+                no evidence; None: mid grey, 0.5, of pictures and of volumes with values in [0,1], 0 of other kinds, and
+                a blurred copy where the network has no answer to that, as `note` then says.
             "smooth_grad": nt_samples=5, stdevs=0.15, abs=False, seed=0: the mean gradient of noisy copies.
-            "grad_cam": layer=None, the last with rows and columns before the target. Pictures only.
+            "grad_cam": layer=None, the last before the target whose places have a gradient, of transformers the last
+                whose tokens the class token reads. Not for vectors.
             "guided_backprop", "deconvolution": no options; only where each rectifier is an nn.ReLU module of its own.
-            "occlusion": window=None, stride=None, baseline=None. window: a side or (height, width), None: an eighth
-                of the picture; stride: None: half of the window; baseline: as above. The map is the drop of the
-                answer, its mean over the windows that cover a pixel.
+            "occlusion": window=None, stride=None, baseline=None. window: a side or (height, width), of volumes
+                (depth, height, width), of signals places, of sequences steps; None: an eighth of each side, of volumes
+                a quarter, of signals and sequences a 32nd; stride: None: half of the window; baseline: as above. The
+                map is the drop of the answer, its mean over the windows that cover a place.
 
     Raises:
-        LensError: no such method, option, class or label; a method that is not valid for this network.
+        LensError: no such method, option, class or label; a class that wins nowhere, without at=; a method that is not
+        valid for this network, such as a gradient where none comes through; numbers that are not finite.
         UnknownLayer, UnknownUnit: no such unit. PictureError: no picture. NetworkError: the model fails.
 
     >>> net = nl.demo()
@@ -181,10 +197,10 @@ def attribute(
     (64, 64)
     """
     check_options(method, options)
-    return _attribution(subject_of(as_network(net), picture, target), method, control, options)
+    return _attribution(subject_of(as_network(net), picture, target, at), method, control, options)
 
 
-def attribute_all(net: Network, picture: Any, target: Any, *, control: bool = False) -> Attributions:
+def attribute_all(net: Network, picture: Any, target: Any, *, at: Any = None, control: bool = False) -> Attributions:
     """The evidence by every method; those that are not valid for this network are given with their reason.
 
     Arguments and errors as for `attribute`.
@@ -194,7 +210,7 @@ def attribute_all(net: Network, picture: Any, target: Any, *, control: bool = Fa
     >>> every["saliency"].map.shape, list(every.reasons)
     ((4,), ['grad_cam'])
     """
-    subject = subject_of(as_network(net), picture, target)
+    subject = subject_of(as_network(net), picture, target, at)
     attributions: dict[str, Attribution] = {}
     reasons: dict[str, str] = {}
     for method in METHODS:
@@ -208,8 +224,9 @@ def attribute_all(net: Network, picture: Any, target: Any, *, control: bool = Fa
 
 
 def occlusion_steps(
-    net: Network, picture: Any, target: Any, *, window: Any = None, stride: Any = None, baseline: Any = None
-) -> Iterator[Attribution]:
+    net: Network, picture: Any, target: Any, *, at: Any = None, window: Any = None, stride: Any = None,
+    baseline: Any = None,
+) -> Iterator[Attribution]:  # fmt: skip
     """What `attribute(..., "occlusion")` knows after each batch of windows, which come scattered over the picture.
 
     Arguments and errors as for `attribute`; `progress` says how far it is, and the last one is the whole. Closing the
@@ -220,12 +237,13 @@ def occlusion_steps(
     >>> steps[-1].progress, steps[-1].map.shape
     (1.0, (64, 64))
     """
-    subject = subject_of(as_network(net), picture, target)
-    parts = drop_steps(subject, windows(subject.shape, window, stride), baseline_of(subject.net, baseline))
+    subject = subject_of(as_network(net), picture, target, at)
+    plan = windows(subject.net.kind, subject.shape, window, stride)
+    parts = drop_steps(subject, plan, baseline_of(subject, baseline))
 
     def steps() -> Iterator[Attribution]:
         for map_, progress in parts:
-            channels = np.broadcast_to(map_, subject.shape).copy()
+            channels = np.broadcast_to(map_, subject.shape).copy()  # a window covers all channels
             yield _result(subject, "occlusion", Evidence(channels, map_), progress=progress)
 
     return steps()
@@ -244,7 +262,7 @@ def _attribution(subject: Subject, method: str, control: bool, options: dict[str
 def _result(subject: Subject, method: str, own: Evidence, **more: Any) -> Attribution:
     return Attribution(
         method, subject.target.text, subject.picture[0].numpy().copy(), own.map, own.channels, subject.value,
-        own.layer, own.completeness_error, **more,
+        own.layer, own.completeness_error, note=own.note, **more,
     )  # fmt: skip
 
 
@@ -273,27 +291,5 @@ def _title(one: Attribution) -> str:
     return _words(one.method)
 
 
-def _aspect(map_: np.ndarray) -> float:
-    return map_.shape[0] / map_.shape[1] if map_.ndim == 2 else 0.8
-
-
-def _draw_picture(axes: Axes, one: Attribution) -> None:
-    if one.picture.ndim == 3:
-        axes.imshow(rgb(one.picture[None])[0], interpolation="nearest")
-        axes.set_axis_off()
-    else:
-        axes.bar(range(len(one.picture)), one.picture, color="0.5")
-    axes.set_title(f"{textwrap.shorten(one.target, 40, placeholder='...')}\nanswer {one.answer:.3g}", fontsize=8)
-
-
-def _draw_map(axes: Axes, map_: np.ndarray, title: str) -> None:
-    map_ = np.nan_to_num(map_)
-    colours = colour_table(DIVERGING)
-    if map_.ndim == 2:
-        most = float(np.percentile(np.abs(map_), _SHOWN)) or float(np.abs(map_).max())
-        levels = signed_levels(map_.clip(-most, most), (0, 1))
-        axes.imshow(colours[levels], interpolation="nearest")
-        axes.set_axis_off()
-    else:
-        axes.bar(range(len(map_)), map_, color=[tuple(colours[210 if v > 0 else 45] / 255) for v in map_])
-    axes.set_title(title, fontsize=8)
+def _input_title(one: Attribution) -> str:
+    return f"{textwrap.shorten(one.target, 40, placeholder='...')}\nanswer {one.answer:.3g}"

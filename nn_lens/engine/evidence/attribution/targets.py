@@ -1,34 +1,46 @@
-"""What evidence is looked for: the answer of a class or of a neuron, as a function of one picture."""
+"""What evidence is looked for: the answer of a class or of a neuron, as a function of one input."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from nn_lens.engine.network.answers import mask_of
 from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError, UnknownUnit
 from nn_lens.units import Unit
 
+NO_GRADIENT = (
+    "no gradient comes through from the answer to the input: the model, or a part of it, runs under torch.no_grad() or "
+    "torch.inference_mode(), detaches what it read, or is quantized. occlusion and nl.ablate need no gradient"
+)
+
 
 @dataclass(frozen=True)
 class Target:
-    """One number that a network answers with: `channel` of `layer` at `place`; of the classes, layer "".
+    """What a network answers with: the sum of `channel` of `layer` over the places of `mask`; of the classes, layer "".
 
-    `text` is what people call it.
+    `mask`: boolean, of the shape of a map; one place of a neuron, of dense answers the places where a class won in the
+    input as it is, so that what is summed stays the same while the input is changed. `text` is what people call it.
     """
 
     layer: str
     channel: int
-    place: tuple[int, int]
+    mask: torch.Tensor
     text: str
+
+    def of(self, maps: torch.Tensor) -> torch.Tensor:
+        """(N,C,*grid) maps of the layer -> (N,)."""
+        return maps[:, self.channel][:, self.mask.to(maps.device)].sum(1)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be explained: the `value` that `net` answers at `target` to `picture`, (1,C,H,W) in [0,1] or (1,F)."""
+    """What is to be explained: the `value` that `net` answers at `target` to `picture`, a batch of one input."""
 
     net: Network
     picture: torch.Tensor
@@ -37,7 +49,7 @@ class Subject:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C,H,W) or (F,)."""
+        """Of the input, without the batch: (C,H,W) of a picture."""
         return tuple(self.picture.shape[1:])
 
     def to(self, net: Network) -> Subject:
@@ -48,7 +60,10 @@ class Subject:
 
 
 class TargetOutput(nn.Module):
-    """(N,C,H,W) pictures in [0,1] -> (N,) outputs at a target, on their device; differentiable, normalization included."""
+    """(N,*input_shape) inputs -> (N,) answers at a target, on their device; differentiable, normalization included.
+
+    Raises, where a gradient is asked for and none comes through, a LensError.
+    """
 
     def __init__(self, net: Network, target: Target) -> None:
         super().__init__()
@@ -56,30 +71,39 @@ class TargetOutput(nn.Module):
         self.model = net.model  # where Captum looks for the modules that it hooks
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) -> (N,)."""
-        t = self.target
+        """(N,*input_shape) -> (N,)."""
         # A copy, since a model may write on what it reads.
-        maps = self.net.outputs(x.clone(), [t.layer])[t.layer]
-        return maps[:, t.channel, t.place[0], t.place[1]].float().to(x.device)
+        maps = self.net.outputs(x.clone(), [self.target.layer])[self.target.layer]
+        answer = self.target.of(maps).float().to(x.device)
+        if torch.is_grad_enabled() and x.requires_grad and not answer.requires_grad:
+            raise LensError(f"{self.net.name} at {self.target.text}: {NO_GRADIENT}.")
+        return answer
 
 
-def subject_of(net: Network, picture: Any, target: Any) -> Subject:
+@torch.inference_mode(False)  # whoever calls: what is made here is read with gradients
+def subject_of(net: Network, picture: Any, target: Any, at: Any = None) -> Subject:
     """A picture, and what a network answers to it at `target`: a class index, a label, a unit or its text.
 
+    at: of a class of a dense answer, a place or a boolean mask; None: the places where the class wins.
+
     Raises:
-        LensError: no such class or label. UnknownLayer, UnknownUnit: no such unit. PictureError: no picture.
+        LensError: no such class or label, one that wins nowhere, or an answer that is not finite. UnknownLayer,
+        UnknownUnit: no such unit. PictureError: no picture.
     """
     x = net.picture(picture)[None].clone()
     unit = _unit(net, target)
+    if unit is not None and at is not None:
+        raise LensError(f'at= says where a class is looked for; of a unit write "{unit.layer}:{unit.channel}@place".')
     layer = unit.layer if unit else ""
     with net.evaluation(), torch.no_grad():
-        maps = net.outputs(x.clone(), [layer])[layer]
-    if unit is None:
-        index = _class_index(net, target)
-        meant = Target("", index, (0, 0), net.label(index))
-    else:
-        meant = _neuron(unit, maps[0, unit.channel])
-    return Subject(net, x, meant, float(maps[0, meant.channel, meant.place[0], meant.place[1]]))
+        maps = net.outputs(x.clone(), [layer])[layer].detach().cpu()
+    meant = _class(net, _class_index(net, target), maps, at) if unit is None else _neuron(unit, maps[0, unit.channel])
+    value = float(meant.of(maps.float()))
+    if not math.isfinite(value):
+        raise LensError(
+            f"{net.name} answers {value} at {meant.text}, of which there is no evidence; look at its weights."
+        )
+    return Subject(net, x, meant, value)
 
 
 def _unit(net: Network, target: Any) -> Unit | None:
@@ -102,12 +126,36 @@ def _class_index(net: Network, target: Any) -> int:
     return net.class_index(target)
 
 
+def _class(net: Network, index: int, maps: torch.Tensor, at: Any) -> Target:
+    """A class; of (1,C,*grid) dense answers its sum over places."""
+    grid, name = tuple(maps.shape[2:]), net.label(index)
+    if at is not None:
+        mask = mask_of(grid, at)
+        places = [tuple(int(i) for i in place) for place in mask.nonzero()]
+        where = ",".join(map(str, places[0])) if len(places) == 1 else f"{len(places)} places"
+        return Target("", index, mask, f"{name} at {where}")
+    if grid == (1, 1):
+        return Target("", index, torch.ones(grid, dtype=torch.bool), name)
+    winners = maps[0].argmax(0)
+    mask = winners == index
+    if not mask.any():
+        counts = torch.bincount(winners.flatten(), minlength=len(maps[0]))
+        most = ", ".join(f"{net.label(int(i))} at {int(counts[i])}" for i in counts.argsort(descending=True)[:3])
+        example = tuple(n // 2 for n in grid)
+        raise LensError(
+            f"{name} wins at no place of this {net.kind} ({most} of {mask.numel()} places), so there is nothing that it "
+            f"answers; say where it is looked for: at={example}, or at= a boolean mask of {'x'.join(map(str, grid))}."
+        )
+    return Target("", index, mask, f"{name} where it wins ({int(mask.sum())} of {mask.numel()} places)")
+
+
 def _neuron(unit: Unit, map_: torch.Tensor) -> Target:
     """The neuron that a unit is; of a channel, the strongest."""
-    if unit.place is not None:
-        return Target(unit.layer, unit.channel, unit.place, str(unit))
-    if map_.numel() == 1:
-        return Target(unit.layer, unit.channel, (0, 0), str(unit))
-    row, column = divmod(int(map_.float().nan_to_num(-torch.inf).argmax()), map_.shape[1])
-    neuron = Unit(unit.layer, unit.channel, row, column)
-    return Target(unit.layer, unit.channel, (row, column), f"{neuron} (its strongest place)")
+    mask = torch.zeros(map_.shape, dtype=torch.bool)
+    if unit.place is not None or map_.numel() == 1:
+        mask[unit.place or (0,) * map_.ndim] = True
+        return Target(unit.layer, unit.channel, mask, str(unit))
+    flat = map_.float().nan_to_num(-torch.inf).argmax()
+    place = tuple(int(i) for i in torch.unravel_index(flat, map_.shape))
+    mask[place] = True
+    return Target(unit.layer, unit.channel, mask, f"{Unit(unit.layer, unit.channel, *place)} (its strongest place)")
