@@ -18,8 +18,8 @@ DRAWN = 120  # units whose images are made: those that are strongest at most pla
 
 @dataclass(frozen=True)
 class Blocks:
-    """`found`, of whose units the first `drawn` get images, and once they are made the `images` (k,C,H,W) in [0,1] that
-    its groups want most.
+    """`found`, of whose units the first `drawn` get images, and once they are made the `images`, (k,C,H,W)
+    in [0,1] or (k,*shape), that its groups want most.
     """
 
     found: BuildingBlocks
@@ -27,12 +27,13 @@ class Blocks:
     images: np.ndarray | None = None
 
 
-def blocks(session: Session, picture: Any, layer: str, at_once: int) -> Iterator[Blocks | Page | None]:
+def blocks(session: Session, picture: Any, key: str, layer: str, at_once: int) -> Iterator[Blocks | Page | None]:
     """The building blocks at once, then pages of their units' images, and at last the groups'; None: nothing new.
 
-    at_once: units on a page.
+    key: names the picture. at_once: units on a page.
     """
-    found = building_blocks(session.network(), picture, layer)
+    net = session.network()
+    found = session.latest.get(("blocks", session.running, key, layer), lambda: building_blocks(net, picture, layer))
     drawn = found.units[:DRAWN]
     yield Blocks(found, len(drawn))
     for start in range(0, len(drawn), at_once):

@@ -14,8 +14,9 @@ import tempfile
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -131,6 +132,27 @@ class Cache:
                 return
             file.unlink(missing_ok=True)
             total -= size
+
+
+class Latest:
+    """The latest results by key, which are asked for again, such as for another slice of a volume; of one thread."""
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._results: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The result under `key`, made if there is none."""
+        if key not in self._results:
+            self._results[key] = make()
+        self._results.move_to_end(key)
+        while len(self._results) > self._most:
+            self._results.popitem(last=False)
+        return self._results[key]
+
+    def clear(self) -> None:
+        """Lets go of all."""
+        self._results.clear()
 
 
 def _size(arrays: Arrays) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -75,11 +76,28 @@ class Copy:
             self._network, self.version = None, -1
 
 
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, types.FunctionType, types.BuiltinFunctionType)
+
+
+def plain_attributes(module: nn.Module) -> dict[str, Any]:
+    """A module's own numbers, texts and functions by name, which its answers may depend on; not whether it trains."""
+    return {name: value for name, value in vars(module).items() if type(value) in _PLAIN and name != "training"}
+
+
 def _take_over(copy: nn.Module, model: nn.Module) -> None:
-    """Gives a copy the model's weights, and what is no part of its state, such as buffers that are not saved."""
+    """Gives a copy the model's weights, and what is no part of its state: buffers that are not saved, plain attributes.
+
+    Raises:
+        RuntimeError: the model has other modules than the copy.
+    """
+    ours, theirs = dict(copy.named_modules()), dict(model.named_modules())
+    if {name: type(module) for name, module in ours.items()} != {name: type(m) for name, m in theirs.items()}:
+        raise RuntimeError("the model's modules are others")
     copy.load_state_dict(model.state_dict())
     own = dict(copy.named_buffers())
     with torch.no_grad():
         for name, buffer in model.named_buffers():
             if name in own and own[name].shape == buffer.shape:
                 own[name].copy_(buffer)
+    for name, module in theirs.items():
+        ours[name].__dict__.update(plain_attributes(module))

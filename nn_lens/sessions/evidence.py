@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 
 from nn_lens.engine.evidence import ablation as ablating
 from nn_lens.engine.evidence import embedding as embedding_of
@@ -20,6 +22,10 @@ from nn_lens.engine.evidence.attribution.attribute import Attribution, attribute
 from nn_lens.engine.evidence.attribution.methods import METHODS
 from nn_lens.engine.evidence.examples import DatasetExamples
 from nn_lens.engine.maximizing import restarts
+from nn_lens.engine.network.answers import meaning
+from nn_lens.engine.network.network import Network
+from nn_lens.engine.pictures.charts import charts
+from nn_lens.engine.pictures.items import parts
 from nn_lens.engine.reading import incoming as feeding
 from nn_lens.errors import LensError
 from nn_lens.sessions.requests import Figure, channel_of, last, maximized, page
@@ -29,6 +35,7 @@ from nn_lens.units import Direction, Unit
 _OFTEN = 0.25  # seconds between what is shown of a pass
 _SHOWN = 9  # pictures from least to most
 _EMBEDDED = 400  # pictures
+_SMALL = 32  # pixels of the thumbnail of what is no picture
 _INCOMING = 8  # units that feed another
 _MOST_WITH_TARGETS = 5000  # pictures over which accuracy is followed live
 
@@ -37,7 +44,7 @@ _MOST_WITH_TARGETS = 5000  # pictures over which accuracy is followed live
 class Spectrum:
     """Pictures from the one that moves a unit least to the one that moves it most, so far or of the whole dataset.
 
-    `patches`: (h,w,3) uint8 each, what the neuron sees; `activations` (n,). `quantiles` (101,): the values below which 0 to
+    `patches`: what the neuron sees, (h,w,3) uint8 each, of other kinds of input its numbers; `activations` (n,). `quantiles` (101,): the values below which 0 to
     100 percent of the pictures lie; `counts`, `edges`: their histogram. `total`: of the dataset, None if it is not known.
     """
 
@@ -135,6 +142,10 @@ def embedding(session: Session, layer: str) -> Iterator[embedding_of.Embedding]:
         numbers = np.unique(np.linspace(0, total - 1, min(total, _EMBEDDED)).round().astype(int))
         chosen = [source[int(i)] for i in numbers]
     laid_out = embedding_of.embedding(net, chosen, layer, "pca")
+    if laid_out.thumbnails is None:
+        read = (net.picture(parts(chosen[i], net.input_shape)[0]).numpy() for i in laid_out.indices)
+        small = charts([*read], net.kind, width=_SMALL, height=_SMALL)
+        laid_out = replace(laid_out, thumbnails=small)
     laid_out = replace(laid_out, indices=numbers[laid_out.indices])
     yield laid_out
     yield laid_out.by("tsne")
@@ -157,7 +168,7 @@ def trust(session: Session, unit: Unit) -> Iterator[tuple[badges.Badge, ...] | N
     yield more(badges.liveliness(net, unit, examples=known))
     image = yield from _to_the_end((image, None) for image in maximized(session, unit))
     yield more(badges.percentile(net, unit, examples=known, maximized=image))
-    if len(net.input_shape) == 3:
+    if net.kind == "picture":
         yield more(badges.transfer(net, unit, maximized=image))
         starts = restarts.start(net, unit, badges.STARTS)
         for _ in starts.steps():
@@ -171,32 +182,43 @@ def trust(session: Session, unit: Unit) -> Iterator[tuple[badges.Badge, ...] | N
 # ---- causes ----
 
 
-def attribution(session: Session, picture: Any, target: Unit | int) -> Iterator[tuple[str, Attribution | str]]:
+def attribution(
+    session: Session, picture: Any, key: str, target: Unit | int
+) -> Iterator[tuple[str, Attribution | str]]:
     """What in a picture speaks for a target, by every method: (method, map and that of shuffled weights, or why not).
 
-    target: a unit, or the rank of a class among the network's answers, 0 the most probable.
+    key: names the picture. target: a unit, or the rank of a class among the network's answers, 0 the most probable.
     """
     net = session.network()
-    if isinstance(target, int):
-        target = int(np.argsort(-net.scores(picture), kind="stable")[target])
+    wanted = _ranked(net, picture)[target] if isinstance(target, int) else target
     for method in METHODS:
+        name = ("attribution", session.running, key, str(wanted), method)
         try:
-            yield method, attribute(net, picture, target, method, control=True)
+            yield method, session.latest.get(name, partial(attribute, net, picture, wanted, method, control=True))
         except LensError as error:
             yield method, str(error)
 
 
+def _ranked(net: Network, picture: Any) -> list[int]:
+    """The classes, those with the largest values first, as `Network.predict` ranks them."""
+    meant = meaning(torch.from_numpy(net.scores(picture)), net.output_kind or "logits")
+    return [int(i) for i in np.argsort(-meant.numpy(), kind="stable")]
+
+
 def _attribution_figure(session: Session, _unit: Unit, picture: Any) -> Any:
     net = session.network()
-    return attribute_all(net, picture, int(np.argmax(net.scores(picture))), control=True).figure()
+    return attribute_all(net, picture, _ranked(net, picture)[0], control=True).figure()
 
 
 def ablation(
-    session: Session, picture: Any, unit: Unit, factor: float
+    session: Session, picture: Any, key: str, unit: Unit, factor: float
 ) -> Iterator[tuple[ablating.Ablation, ablating.Ablation | None]]:
-    """What the answer to a picture would be with a unit's answers times `factor`, then accuracy on the dataset, if it has targets."""
+    """What the answer to a picture would be with a unit's answers times `factor`, then accuracy on the dataset, if it has
+    targets. key: names the picture.
+    """
     net = session.network()
-    own = ablating.ablate(net, [picture], unit, factor)
+    name = ("ablation", session.running, key, str(unit), factor)
+    own = session.latest.get(name, lambda: ablating.ablate(net, [picture], unit, factor))
     yield own, None
     source = session.passes.source(net)
     total = source.total
@@ -206,14 +228,16 @@ def ablation(
 
 
 def incoming(session: Session, unit: Unit) -> Iterator[tuple[feeding.Incoming, dict[Unit, np.ndarray]] | None]:
-    """The units that feed `unit`, with their maximizing images, (C,H,W) in [0,1], as these are finished. None: nothing new."""
+    """The units that feed `unit`, with their maximizing images, (C,H,W) in [0,1] or of the
+    input's shape, as these are finished. None: nothing new.
+    """
     found = feeding.incoming(session.network(), unit, _INCOMING)
     pictures: dict[Unit, np.ndarray] = {}
     yield found, {}
     for layer in dict.fromkeys(u.layer for u in found.units):
         units = [u for u in found.units if u.layer == layer]
         for made in page(session, units):
-            if made.finished and made.images.ndim == 4:
+            if made.finished:
                 pictures |= dict(zip(units, made.images, strict=True))
                 yield found, dict(pictures)
             else:

@@ -31,10 +31,10 @@ Figure = Callable[[Session, Unit, Any], Any]
 class Tiles:
     """One layer's tiles as uint8 levels, in whole or in part.
 
-    `levels` (N, planes, h, w) from unit `start` of `total`; `ranges` (N,2): the values of levels 0 and 255;
-    `largest`, `mean`, `active` (N,): of the exact values, `active` the share above 0; `where` (N,2): row and column of
-    the largest. `colour`: "rgb" (planes are red, green, blue),
-    "diverging" (level 128 is zero) or "sequential".
+    `levels` (N, planes, *grid) from unit `start` of `total`, of filters (N, planes, *kernel); `ranges` (N,2): the values of
+    levels 0 and 255; `largest`, `mean`, `active` (N,): of the exact values, `active` the share above 0; `where` (N,
+    dimensions of the grid): the place of the largest. `colour`: "rgb" (planes are red, green, blue), "diverging" (level
+    128 is zero) or "sequential".
     """
 
     layer: str
@@ -54,7 +54,7 @@ class Tiles:
 class Page:
     """Maximizing images of some units or directions of a layer, finished or on the way.
 
-    `images` (N,C,H,W) in [0,1]; `activations` (N,); `step` counts the steps done; `notes` per unit once finished;
+    `images` (N,C,H,W) in [0,1], of other kinds of input (N,*shape); `activations` (N,); `step` counts the steps done; `notes` per unit once finished;
     `preview`: whether there is more to see than the noise that it starts from.
     """
 
@@ -68,9 +68,18 @@ class Page:
     preview: bool = True
 
 
-def scores(session: Session, picture: Any, k: int = 5) -> Iterator[list[tuple[str, float]]]:
-    """The `k` most probable classes of a picture."""
-    yield session.network().predict(picture, k)
+@dataclass(frozen=True)
+class Scores:
+    """The classes with the largest values, (label, value) each; `shares`: whether values are probabilities or shares."""
+
+    classes: list[tuple[str, float]]
+    shares: bool
+
+
+def scores(session: Session, picture: Any, k: int = 5) -> Iterator[Scores]:
+    """The `k` most probable classes of a picture; of answers that are no probabilities the largest."""
+    net = session.network()
+    yield Scores(net.predict(picture, k), net.output_kind != "values")
 
 
 def maps(
@@ -98,10 +107,9 @@ def filters(session: Session, layer: str, start: int = 0, count: int | None = No
     """The filters of `count` units of `layer` from `start` on: in colour where it reads RGB, else one plane per input."""
     net, version = session.network(), session.running
     found = filters_of.filters(net, layer)
-    levels = found.images()
-    if found.reads_rgb:
-        levels = levels.transpose(0, 3, 1, 2)
-    peak = np.abs(found.weights).max((1, 2, 3))
+    of_filter = tuple(range(1, found.weights.ndim))
+    levels = images.signed_levels(found.weights, of_filter)
+    peak = np.abs(found.weights).max(of_filter)
     kept = {"levels": levels, "ranges": np.stack([-peak * 128 / 127, peak], 1), **_numbers(found.weights)}
     yield _part(kept, layer, start, count, "rgb" if found.reads_rgb else images.DIVERGING, version)
 
@@ -196,9 +204,9 @@ def _page(
 
 
 def _numbers(values: np.ndarray) -> dict[str, np.ndarray]:
-    """Of each of (N,...,h,w) values: the largest, the mean, the share above 0, and where the largest is."""
+    """Of each of (N,...) values: the largest, the mean, the share above 0, and where the largest is."""
     flat = values.reshape(len(values), -1)
-    where = np.stack(np.unravel_index(flat.argmax(1), values.shape[1:])[-2:], 1)
+    where = np.stack(np.unravel_index(flat.argmax(1), values.shape[1:]), 1)
     return {
         "largest": flat.max(1), "mean": flat.mean(1), "active": (flat > 0).mean(1), "where": where.astype(np.float32)
     }  # fmt: skip

@@ -17,9 +17,9 @@ from torch import nn
 from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError
 from nn_lens.sessions import cpu
-from nn_lens.sessions.cache import Cache, default_folder
+from nn_lens.sessions.cache import Cache, Latest, default_folder
 from nn_lens.sessions.checkpoints import Checkpoint, Checkpoints
-from nn_lens.sessions.copies import Copy
+from nn_lens.sessions.copies import Copy, plain_attributes
 from nn_lens.sessions.dataset_pass import DatasetPasses
 from nn_lens.sessions.jobs import Cancelled, Job, Mailbox, State, advance
 
@@ -48,6 +48,8 @@ class Session:
         self.dataset = dataset
         folder = default_folder() if cache is None or cache is True else Path(cache) if cache else None
         self.cache = Cache(folder)
+        self.latest = Latest()
+        """Results that are soon asked for again; for the worker's thread alone."""
         self.passes = DatasetPasses(dataset)
         """The passes over the dataset, which jobs leave for one another; for the worker's thread alone."""
         self.checkpoints = Checkpoints()
@@ -223,6 +225,7 @@ class Session:
         self._copy.forget()
         self._fingerprint = None
         self.passes.clear()
+        self.latest.clear()
         self.cache.forget()
         cpu.return_memory()
 
@@ -245,6 +248,9 @@ def _work(mailbox: Mailbox) -> None:
 
 
 def _state(model: nn.Module) -> tuple[Any, ...]:
-    """Changes whenever a weight or buffer is written to or replaced, without looking at the numbers."""
+    """Changes whenever a weight or buffer is written to or replaced, without looking at the numbers, whenever a plain
+    attribute, such as a factor, has another value, and whenever a module is replaced by one of another class.
+    """
     tensors = [*model.parameters(), *model.buffers()]
-    return tuple((t.data_ptr(), t._version) for t in tensors if not t.is_inference())
+    plain = [(type(module), tuple(plain_attributes(module).items())) for module in model.modules()]
+    return *((t.data_ptr(), t._version) for t in tensors if not t.is_inference()), *plain

@@ -8,6 +8,8 @@ from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError
 from nn_lens.units import Unit
 
+_REASONS = 3  # that are named, where no layer can be shown
+
 
 def shown_layers(net: Network) -> list[str]:
     """The names of the layers that can be shown, in the order of the forward pass.
@@ -18,8 +20,10 @@ def shown_layers(net: Network) -> list[str]:
     layers = net.layers
     shown = [layer.name for layer in layers if layer.reason is None]
     if not shown:
-        why = layers[0].reason if layers else "no module inside it gives a tensor"
-        raise LensError(f"{net.name} has no layer that can be shown: {why}.")
+        first = dict.fromkeys(layer.reason for layer in layers[::-1])
+        named = [next(layer for layer in layers if layer.reason == reason) for reason in reversed(first)]
+        why = "; ".join(f"{layer.name} ({layer.kind}): {layer.reason}" for layer in named[:_REASONS])
+        raise LensError(f"{net.name} has no layer that can be shown: {why or 'no module inside it gives a tensor'}.")
     return shown
 
 
@@ -40,4 +44,4 @@ def counterpart(unit: Unit, layers: Mapping[str, str], first: Network, second: N
     channel = min(unit.channel, layer.channels - 1)
     if first[unit.layer].layout.grid != layer.layout.grid:
         return Unit(layer.name, channel)
-    return Unit(layer.name, channel, unit.row, unit.column)
+    return Unit(layer.name, channel, *(unit.place or ()))

@@ -17,6 +17,7 @@ from nn_lens.errors import LensError
 from nn_lens.sessions.jobs import Job, State
 from nn_lens.sessions.session import Session
 from nn_lens.widgets.frames import Frames, Message
+from nn_lens.widgets.geometry import Geometry
 from nn_lens.widgets.messages import MESSAGES
 from nn_lens.widgets.questions import WORK, Asked, Look, fields
 from nn_lens.widgets.table import TABLE, Kind
@@ -133,23 +134,23 @@ class Conversation:
             if not job.final:
                 weights = session.running
                 if result is not None:
-                    self._answer(kind, {"type": kind.name, "id": number, "weights": weights}, result)
+                    self._answer(kind, {"type": kind.name, "id": number, "weights": weights}, result, look.geometry)
             elif job.state is State.FAILED:
                 self._tell({"type": "error", "id": number, "what": kind.name, "text": _said(job.error)}, [])
             else:
                 self._tell({"type": job.state.value, "id": number, "what": kind.name, "weights": weights}, [])
 
         own, name = number < 0, kind.name
-        about = Asked(asked, look.picture)
+        about = Asked(asked, look)
         self._jobs[f"{name} ahead" if own else name] = session.submit(
             self._slot(name, own), lambda s: WORK[name](s, about), deliver, kind.urgency
         )
 
-    def _answer(self, kind: Kind, head: dict[str, Any], result: Any) -> None:
+    def _answer(self, kind: Kind, head: dict[str, Any], result: Any, geometry: Geometry) -> None:
         """Sends a result; an unfinished one of a paced kind when the browser is ready for it."""
 
         def message() -> Message:
-            own, buffers = MESSAGES[kind.name](result)
+            own, buffers = MESSAGES[kind.name](result, geometry)
             return {**head, **own}, buffers
 
         if not kind.paced:

@@ -24,7 +24,7 @@ from nn_lens.widgets.table import TABLE, Kind
 
 TRAITS = (
     "_kind", "_views", "_network", "_colours", "_samples", "_selection", "_picture", "_weights", "view", "_counterparts",
-    "_compared",
+    "_compared", "slice",
 )  # fmt: skip
 """The traits that a page takes over from its panel."""
 
@@ -108,8 +108,8 @@ def _traits(traits: Mapping[str, Any], look: Look, layers: Sequence[str]) -> dic
     return {
         **_textual(traits),
         "_network": {**network, "layers": [d for d in network["layers"] if d["name"] in layers]},
-        "_samples": [{"name": sample["name"], "data": {"bytes": ""}} for sample in traits["_samples"]],
-        "_selection": {"layer": unit.layer, "channel": unit.channel, "row": unit.row, "column": unit.column},
+        "_samples": [{**sample, "data": {"bytes": ""}} for sample in traits["_samples"]],
+        "_selection": look.geometry.selection(unit),
         "selected": [], "_stored": True, "step": None, "_steps": [],
     }  # fmt: skip
 

@@ -1,11 +1,13 @@
 """Results as messages to the browser: numbers and words in the head, pictures and tiles in the buffers.
 
 The conversation adds type, id and weights. A message whose type is not that of the question, because it answers another
-on the way, has one of its own.
+on the way, has one of its own. Each is made for a geometry, which says what rows and columns are, and which slice of a
+volume is seen.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,56 +19,75 @@ from nn_lens.engine.evidence.embedding import Embedding
 from nn_lens.engine.evidence.trust import Badge
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.network.receptive_field import ReceptiveField
-from nn_lens.engine.pictures import images
+from nn_lens.engine.pictures import charts, images
 from nn_lens.engine.reading.arithmetic import Arithmetic
 from nn_lens.engine.reading.filters import filter_shape
 from nn_lens.engine.reading.incoming import Incoming
-from nn_lens.errors import LensError
 from nn_lens.sessions.blocks import Blocks
 from nn_lens.sessions.evidence import Comparison, Spectrum
-from nn_lens.sessions.requests import Page, Tiles
+from nn_lens.sessions.requests import Page, Scores, Tiles
 from nn_lens.units import Unit
 from nn_lens.widgets.frames import Message
+from nn_lens.widgets.geometry import Geometry
 
 _CLASSES = 6  # whose scores move most
 _INPUTS = 3  # of a sum that are shown
 _ACROSS = 20  # thumbnails in a row of a sheet
-_OF_TILES = ("levels", "ranges", "largest", "mean", "active", "where")
+_OF_TILES = ("ranges", "largest", "mean", "active")
 
 
 def network(net: Network) -> dict[str, Any]:
     """A network's name, input and layers that can be shown."""
+    geometry = Geometry.of(net)
     layers = [
         {
             "name": layer.name, "kind": layer.kind, "shape": list(layer.output_shape), "channels": layer.channels,
-            "grid": list(layer.layout.grid), "filter": filter_shape(net, layer.name),
+            "grid": geometry.grid(layer.layout.grid), "places": list(layer.layout.grid),
+            "filter": geometry.filter(filter_shape(net, layer.name)),
         }
         for layer in net.layers
         if layer.reason is None
     ]  # fmt: skip
-    return {"name": net.name, "input": list(net.input_shape), "layers": layers}
+    return {
+        "name": net.name, "kind": net.kind, "shape": list(net.input_shape), "input": geometry.input,
+        "depth": geometry.depth, "answer": net.output_kind, "layers": layers,
+    }  # fmt: skip
 
 
-def tiles(found: Tiles) -> Message:
-    """A layer's tiles, and the numbers of each."""
-    n, planes, height, width = found.levels.shape
+def maps(found: Tiles, geometry: Geometry) -> Message:
+    """A layer's maps, of a volume the slice that is seen, and the numbers of each."""
+    dimensions = found.where.shape[1]
+    # Where the largest is, as (slice, row, column).
+    where = np.zeros((len(found.where), 3), np.float32)
+    where[:, 3 - dimensions :] = found.where
+    return _tiles(found, geometry.cut(found.levels, dimensions), where)
+
+
+def filters(found: Tiles, geometry: Geometry) -> Message:
+    """A layer's filters, of volumes their slices side by side, and the numbers of each."""
+    laid, depth = geometry.lay(found.levels, gap=128), found.levels.shape[2] if found.levels.ndim == 5 else 1
+    head, buffers = _tiles(found, laid, np.zeros((len(laid), 3), np.float32))
+    return {**head, "slices": 1 if laid.shape[2:] == (1, laid.shape[3]) else depth}, buffers
+
+
+def _tiles(found: Tiles, levels: np.ndarray, where: np.ndarray) -> Message:
+    n, planes, height, width = levels.shape
     head = {
         "layer": found.layer, "start": found.start, "count": n, "total": found.total,
         "planes": planes, "height": height, "width": width, "colour": found.colour,
     }  # fmt: skip
-    return head, [getattr(found, name).tobytes() for name in _OF_TILES]
+    numbers = [getattr(found, name).tobytes() for name in _OF_TILES]
+    return head, [np.ascontiguousarray(levels).tobytes(), *numbers, where.tobytes()]
 
 
-def scores(found: list[tuple[str, float]]) -> Message:
+def scores(found: Scores, _geometry: Geometry) -> Message:
     """The most probable classes."""
-    return {"scores": found}, []
+    return {"scores": found.classes, "shares": found.shares}, []
 
 
-def page(found: Page) -> Message:
-    """Maximizing images side by side in one sheet."""
-    if found.images.ndim != 4:
-        raise LensError("Inputs that are no pictures cannot be drawn; see nl.maximize(net, unit).images.")
-    tiles = images.rgb(found.images)
+def page(found: Page, geometry: Geometry) -> Message:
+    """Maximizing images side by side in one sheet; of volumes their middle slices."""
+    tiles = charts.charts(found.images, geometry.kind)
     head: dict[str, Any] = {
         "layer": found.units[0].layer, "channels": [u.channel for u in found.units if isinstance(u, Unit)],
         "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "finished": found.finished,
@@ -75,18 +96,21 @@ def page(found: Page) -> Message:
     return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
 
 
-def here(found: Page) -> Message:
+def here(found: Page, geometry: Geometry) -> Message:
     """Maximizing images under the name of the page that they are, whoever asked for them."""
-    head, buffers = page(found)
+    head, buffers = page(found, geometry)
     return {"type": "page", **head}, buffers
 
 
-def blocks(answer: Blocks | Page) -> Message:
+def blocks(answer: Blocks | Page, geometry: Geometry) -> Message:
     """Which unit is strongest at each place, and the groups; or the images of some of those units."""
     if isinstance(answer, Page):
-        return here(answer)
+        return here(answer, geometry)
     found = answer.found
-    height, width = found.values.shape
+    strongest, values, groups = (
+        geometry.cut(a, found.values.ndim) for a in (found.strongest, found.values, found.groups)
+    )
+    height, width = values.shape
     head = {
         "layer": found.layer, "height": height, "width": width, "units": found.units,
         "drawn": answer.drawn, "shares": [float(s) for s in found.shares], "explained": found.explained,
@@ -94,26 +118,25 @@ def blocks(answer: Blocks | Page) -> Message:
     }  # fmt: skip
     sheet = b""
     if answer.images is not None:
-        tiles = images.rgb(answer.images)
+        tiles = charts.charts(answer.images, geometry.kind)
         sheet = images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)
-    numbers = (found.strongest.astype(np.int32), found.values.astype(np.float32), found.groups)
-    return head, [sheet, *(n.tobytes() for n in numbers)]
+    numbers = (strongest.astype(np.int32), values.astype(np.float32), groups.astype(np.float32))
+    return head, [sheet, *(np.ascontiguousarray(n).tobytes() for n in numbers)]
 
 
-def field(found: ReceptiveField) -> Message:
-    """What a layer's neurons see, in pixels."""
-    sizes = {"size": list(found.size), "stride": list(found.stride), "offset": list(found.offset)}
-    return sizes, []
+def field(found: ReceptiveField, geometry: Geometry) -> Message:
+    """What a layer's neurons see, in rows and columns of the input."""
+    return geometry.field(found), []
 
 
-def trust(found: Sequence[Badge]) -> Message:
+def trust(found: Sequence[Badge], _geometry: Geometry) -> Message:
     """How far a maximizing image may be believed."""
     return {"badges": [badge(b) for b in found]}, []
 
 
-def examples(found: Spectrum) -> Message:
+def examples(found: Spectrum, geometry: Geometry) -> Message:
     """The patches in one sheet, and the numbers of the histogram."""
-    tiles = images.pad(found.patches) if found.patches and found.patches[0].ndim == 3 else None
+    tiles = _patches(found.patches, geometry)
     head = {
         "layer": found.unit.layer, "channel": found.unit.channel,
         "count": found.count, "total": found.total, "skipped": found.skipped, "finished": found.finished,
@@ -122,6 +145,14 @@ def examples(found: Spectrum) -> Message:
     }  # fmt: skip
     sheet = b"" if tiles is None else images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)
     return head, [sheet, *(np.asarray(a, np.float32).tobytes() for a in (found.quantiles, found.counts, found.edges))]
+
+
+def _patches(patches: Sequence[np.ndarray], geometry: Geometry) -> np.ndarray | None:
+    """(N,h,w,3) uint8 of what neurons see of real inputs, None where there is nothing yet."""
+    if not patches:
+        return None
+    drawn = all(patch.dtype == np.uint8 and patch.ndim == 3 for patch in patches)
+    return images.pad(patches) if drawn else charts.charts(patches, geometry.kind)
 
 
 def badge(found: Badge) -> dict[str, Any]:
@@ -133,17 +164,14 @@ def badge(found: Badge) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def attribution(answer: tuple[str, Attribution | str]) -> Message:
+def attribution(answer: tuple[str, Attribution | str], geometry: Geometry) -> Message:
     """A method's map and that of shuffled weights side by side, or why there is none."""
     method, found = answer
     head: dict[str, Any] = {"method": method.replace("_", " ")}
     if isinstance(found, str):
         return head | {"reason": found}, []
-    if found.map.ndim != 2:
-        return head | {"reason": f"{found.alt_text}; vectors have no map: see nl.attribute(...).figure()."}, []
-    maps = np.stack([found.map, found.control]) if found.control is not None else found.map[None]
-    levels = images.signed_levels(maps, (1, 2))
-    tiles = images.colour(levels, True)
+    both = [found.map] if found.control is None else [found.map, found.control]
+    tiles = np.stack([charts.evidence(m, found.picture, geometry.kind, geometry.share) for m in both])
     similarity, error = found.similarity_to_control, found.completeness_error
     head |= {
         "target": found.target, "alt": found.alt_text, "tiles": len(tiles),
@@ -153,7 +181,7 @@ def attribution(answer: tuple[str, Attribution | str]) -> Message:
     return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=True)]
 
 
-def ablation(answer: tuple[Ablation, Ablation | None]) -> Message:
+def ablation(answer: tuple[Ablation, Ablation | None], _geometry: Geometry) -> Message:
     """The classes whose scores move most, compared with random other units, and what becomes of the accuracy."""
     own, dataset = answer
     delta = own.delta[0]
@@ -178,7 +206,7 @@ def ablation(answer: tuple[Ablation, Ablation | None]) -> Message:
     return head, []
 
 
-def incoming(answer: tuple[Incoming, Mapping[Unit, np.ndarray]]) -> Message:
+def incoming(answer: tuple[Incoming, Mapping[Unit, np.ndarray]], geometry: Geometry) -> Message:
     """The units that feed another, and their maximizing images in one sheet, grey where there is none yet."""
     found, pictures = answer
     units = [
@@ -192,18 +220,19 @@ def incoming(answer: tuple[Incoming, Mapping[Unit, np.ndarray]]) -> Message:
     if not pictures:
         return head, []
     blank = np.full((1, 1, 3), 128, np.uint8)
-    tiles = images.pad([images.rgb(pictures[u][None])[0] if u in pictures else blank for u, _ in found])
+    tiles = images.pad([charts.chart(pictures[u], geometry.kind) if u in pictures else blank for u, _ in found])
     return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)]
 
 
-def arithmetic(found: Arithmetic) -> Message:
-    """The strongest inputs' windows, kernels and products; the others as one sum."""
+def arithmetic(found: Arithmetic, _geometry: Geometry) -> Message:
+    """The strongest inputs' windows, kernels and products; the others as one sum. Slices stand below one another."""
     shown = found.strongest[:_INPUTS]
+    *rows, width = found.kernel.shape[1:]
     sums = found.sums
     head = {
         "unit": str(found.unit),
         "inputs": [{"number": int(found.inputs[i]), "sum": float(sums[i])} for i in shown],
-        "height": found.kernel.shape[1], "width": found.kernel.shape[2],
+        "height": math.prod(rows), "width": width,
         "rest": float(np.delete(sums, shown).sum()), "restCount": len(sums) - len(shown), "bias": found.bias,
         "value": found.value, "then": [list(pair) for pair in found.then], "alt": found.alt_text,
     }  # fmt: skip
@@ -211,7 +240,7 @@ def arithmetic(found: Arithmetic) -> Message:
     return head, [np.ascontiguousarray(values, np.float32).tobytes()]
 
 
-def directions(answer: tuple[Sequence[Comparison], int]) -> Message:
+def directions(answer: tuple[Sequence[Comparison], int], geometry: Geometry) -> Message:
     """A unit and random directions: a sheet with a row of pictures for each."""
     rows, count = answer
     head = {
@@ -224,14 +253,13 @@ def directions(answer: tuple[Sequence[Comparison], int]) -> Message:
             for row in rows
         ],
     }  # fmt: skip
-    patches = [patch for row in rows for patch in row.patches]
-    if not patches or patches[0].ndim != 3:
+    tiles = _patches([patch for row in rows for patch in row.patches], geometry)
+    if tiles is None:
         return head, []
-    tiles = images.pad(patches)
     return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)]
 
 
-def embedding(found: Embedding) -> Message:
+def embedding(found: Embedding, _geometry: Geometry) -> Message:
     """The points, (N,2) from 0 to 1, the pictures' numbers, and the thumbnails in one sheet."""
     low, span = found.points.min(0), np.ptp(found.points, axis=0)
     points = ((found.points - low) / np.where(span > 0, span, 1)).astype(np.float32)
@@ -246,9 +274,9 @@ def embedding(found: Embedding) -> Message:
     return head, [points.tobytes(), found.indices.astype(np.int32).tobytes(), sheet]
 
 
-MESSAGES: dict[str, Callable[[Any], Message]] = {
-    "maps": tiles,
-    "filters": tiles,
+MESSAGES: dict[str, Callable[[Any, Geometry], Message]] = {
+    "maps": maps,
+    "filters": filters,
     "scores": scores,
     "field": field,
     "arithmetic": arithmetic,

@@ -22,6 +22,7 @@ from nn_lens.widgets import cells, export, messages
 from nn_lens.widgets.bundle import bundle
 from nn_lens.widgets.compare import counterpart, counterparts, shown_layers
 from nn_lens.widgets.conversation import Conversation
+from nn_lens.widgets.geometry import Geometry
 from nn_lens.widgets.pictures import Pictures
 from nn_lens.widgets.questions import Look
 from nn_lens.widgets.table import TABLE
@@ -33,7 +34,8 @@ class Panel(anywidget.AnyWidget):
     """Base of the widgets: one network, or two side by side, one selection, the views that `_views` names.
 
     Traits: `unit` (Unit), `layer` (text), `picture` (PIL image), `view` (text), `step` (int or None: the recorded step of
-    the training that is shown, None for the model as it is); each can be read, set and linked.
+    the training that is shown, None for the model as it is), `slice` (0 to 1: which slice of volumes is seen, as a share
+    of their depth); each can be read, set and linked.
 
     Args:
         net: a Network, a model, or a Session that several panels share.
@@ -57,6 +59,13 @@ class Panel(anywidget.AnyWidget):
     picture = PictureTrait(help="the picture whose activation maps are shown; any that nl.activations takes")
     view = traitlets.Unicode(help="which view is shown, or 'all'").tag(sync=True)
     step = StepTrait(help="the recorded step that is shown; None: the model as it is").tag(sync=True)
+
+    slice = traitlets.Float(
+        0.5,
+        min=0,
+        max=1,
+        help="which slice of a volume is seen: 0 is the first, 1 the last; of no use for other inputs",
+    ).tag(sync=True)
 
     selected = traitlets.Tuple(help="numbers, in the dataset, of the pictures that are brushed in the embedding").tag(
         sync=True
@@ -96,7 +105,9 @@ class Panel(anywidget.AnyWidget):
             picture = next(iter(self._pictures.samples.values()), None)
         try:
             super().__init__(
-                **self._described(), _selection=_selection_of(first), **{"step": self.session.step, **traits}
+                **self._described(),
+                _selection=self._geometry.selection(first),
+                **{"step": self.session.step, **traits},
             )
             self.session.join(self)
             self._following.chosen(self.step)
@@ -129,12 +140,16 @@ class Panel(anywidget.AnyWidget):
     def _described(self) -> dict[str, Any]:
         """What the browser is told of the network and of the widget; it stays as it is."""
         return {
-            "_esm": bundle(), "_kind": type(self).__name__, "_views": list(self.VIEWS),
+            "_esm": bundle(), "_kind": type(self).__name__, "_views": self._own_views(),
             "_network": messages.network(self.session.net), "_samples": self._pictures.thumbnails(),
             "_colours": {name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
             "_steps": self._known_steps(), "_weights": self.session.version,
             "_compared": self.compared.model_id if self.compared else "",
         }  # fmt: skip
+
+    def _own_views(self) -> list[str]:
+        """The views that the network's kind of input has."""
+        return [view for view in self.VIEWS if TABLE.views[view].reads in ("", self.session.net.kind)]
 
     # ---- the selection ----
 
@@ -142,7 +157,9 @@ class Panel(anywidget.AnyWidget):
     def _unit_changed(self, change: Any) -> None:
         unit: Unit = self.unit
         self.layer = unit.layer
-        wanted = _selection_of(unit)
+        grid = self.session.net[unit.layer].layout.grid
+        self.slice = self._geometry.share_for(unit, grid)
+        wanted = self._geometry.selection(unit)
         if {name: self._selection.get(name) for name in wanted} != wanted:
             self._selection = wanted
         other = self.compared
@@ -157,13 +174,31 @@ class Panel(anywidget.AnyWidget):
 
     @traitlets.observe("_selection")
     def _selection_changed(self, change: Any) -> None:
-        new = change.new
-        self.unit = Unit(new["layer"], new["channel"], new.get("row"), new.get("column"))
+        new, net = change.new, self.session.net
+        grid = net[new["layer"]].layout.grid
+        self.unit = self._geometry.unit(new["layer"], new["channel"], new.get("row"), new.get("column"), grid)
+
+    @property
+    def _geometry(self) -> Geometry:
+        return Geometry.of(self.session.net, self.slice)
+
+    @traitlets.observe("slice")
+    def _slice_changed(self, change: Any) -> None:
+        """Another slice of a volume is seen: all that was told of the picture is asked again, under another key."""
+        if self._geometry.depth is None or not self.trait_has_value("unit"):
+            return
+        if self.compared is not None:
+            self.compared.slice = change.new
+        grid = self.session.net[self.unit.layer].layout.grid
+        if self._geometry.share_for(self.unit, grid) != self.slice:
+            self.unit = Unit(self.unit.layer, self.unit.channel, self._geometry.slice_of(grid), *self.unit.place[1:])
+        if self._picture:
+            self._show(self.picture)
 
     @traitlets.validate("view")
     def _check_view(self, proposal: Any) -> str:
         value: str = proposal.value
-        there = TABLE.names(self.VIEWS)
+        there = TABLE.names(self._own_views())
         if value not in ("", *there):
             raise LensError(f"There is no view {value!r}; there are {', '.join(there)}.")
         return value
@@ -175,11 +210,11 @@ class Panel(anywidget.AnyWidget):
 
     def _look(self) -> Look:
         layers = {layer["name"]: layer for layer in self._network["layers"]}
-        return Look(self.unit, layers, self.picture, (self._picture or {}).get("key"))
+        return Look(self.unit, layers, self._geometry, self.picture, (self._picture or {}).get("key"))
 
     def _needed_now(self) -> list[str]:
         """The kinds of questions that the shown views need."""
-        return [kind.name for kind in TABLE.needed(TABLE.shown(self.view, self.VIEWS))]
+        return [kind.name for kind in TABLE.needed(TABLE.shown(self.view, self._views))]
 
     # ---- the picture ----
 
@@ -203,7 +238,10 @@ class Panel(anywidget.AnyWidget):
         if image is None:
             self._picture = None
             return
-        shown = self._pictures.shown(image)
+        self._show(image)
+
+    def _show(self, image: Any) -> None:
+        shown = self._pictures.shown(image, self._geometry)
         if self._picture and "maps" in self._needed_now():
             self._conversation.expect("maps", replace(self._look(), key=shown["key"]))
         self._picture = shown
@@ -313,7 +351,7 @@ class Panel(anywidget.AnyWidget):
         Raises:
             LensError: a view that has no figure or nothing to show, or a file that cannot be written.
         """
-        shown = TABLE.shown(self.view, self.VIEWS)
+        shown = TABLE.shown(self.view, self._views)
         if view is not None:
             shown = TABLE.shown(view, TABLE.views) if view in TABLE.names(TABLE.views) else [view]
         panels = [panel for panel in (self, self.compared) if panel is not None]
@@ -331,7 +369,7 @@ class Panel(anywidget.AnyWidget):
     def code(self) -> str:
         """Python text that makes this panel again, for a network called `net`, compared with one called `other`."""
         name = (self._picture or {}).get("name")
-        picture = f', picture=net.samples["{name}"]' if name in (s["name"] for s in self._samples) else ""
+        picture = f', picture=net.samples["{name}"]' if name in self.session.net.samples else ""
         view = f', view="{self.view}"' if self.view not in ("", "all") else ""
         compare = "" if self.compared is None else ", compare=other"
         return f'nl.{type(self).__name__}(net, unit="{self.unit}"{picture}{view}{compare})'
@@ -364,8 +402,3 @@ class Panel(anywidget.AnyWidget):
     def __repr__(self) -> str:
         of = self.session.net.name if hasattr(self, "session") else "a network, closed,"
         return f"<{type(self).__name__} of {of} at {self.unit}>"
-
-
-def _selection_of(unit: Unit) -> dict[str, Any]:
-    """A unit as the browser reads it."""
-    return {"layer": unit.layer, "channel": unit.channel, "row": unit.row, "column": unit.column}

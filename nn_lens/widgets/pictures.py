@@ -9,34 +9,61 @@ from typing import Any
 import numpy as np
 
 from nn_lens.engine.network.network import Network
-from nn_lens.engine.pictures import images
+from nn_lens.engine.pictures import charts, images
 from nn_lens.engine.pictures.datasets import source_of
 from nn_lens.engine.pictures.picture import as_image, display_picture, open_image
 from nn_lens.engine.pictures.samples import sample_pictures
+from nn_lens.errors import LensError
+from nn_lens.widgets.geometry import Geometry
 from nn_lens.widgets.uploads import Uploads
 
 SIDE = 448  # longest side in pixels of a picture that is sent to be shown
 _THUMBNAIL = 40  # pixels
+_CHART = {"width": 640, "height": 240}  # pixels of what is no picture
+_SMALL = {"width": 80, "height": 50}
+_OFFERED = 6  # inputs of a dataset that can be chosen where there are no samples
+
+WORDS = {"picture": "picture", "signal": "signal", "volume": "volume", "sequence": "sequence", "vector": "input"}
+"""What an input of each kind is called."""
 
 _numbers = itertools.count(1)
 
 
+def whole(key: str) -> str:
+    """The name of a picture, of the key of one of its slices."""
+    return key.partition("@")[0]
+
+
 class Pictures:
-    """The pictures that can be chosen for a network, by name.
+    """The pictures that can be chosen for a network, by name; for networks that read something else, that.
 
     net: the network; dataset: pictures that can be chosen by their numbers, as `nl.dataset_examples` takes them.
     """
 
     def __init__(self, net: Network, dataset: Any = None) -> None:
         self._net, self._dataset = net, dataset
-        self.samples: dict[str, Any] = dict(net.samples or sample_pictures(net.input_shape))
+        self.samples: dict[str, Any] = dict(net.samples) or self._offered()
         self._uploads = Uploads()
         self._encoded: dict[str, bytes] = {}  # samples, encoded once
         self._chosen: tuple[str, Any] = ("", None)
+        self._shown: tuple[Any, str] = (None, "")
+
+    def _offered(self) -> dict[str, Any]:
+        """Sample pictures; of other kinds of input the first of the dataset."""
+        net = self._net
+        if net.kind == "picture":
+            return dict(sample_pictures(net.input_shape))
+        try:
+            source = source_of(net, self._dataset)
+            count = 0 if source.one_by_one else min(_OFFERED, source.total or 0)
+            return {f"{WORDS[net.kind]} {i}": source[i].numpy() for i in range(count)}
+        except LensError:
+            return {}  # there is none, or it cannot be read, which the views of real examples say
 
     def thumbnails(self) -> list[dict[str, Any]]:
         """Small samples to choose by."""
-        return [{"name": name, "data": _small(image)} for name, image in self.samples.items()]
+        own = self._net.samples
+        return [{"name": n, "data": self._small(image), "own": n in own} for n, image in self.samples.items()]
 
     def received(self, content: Mapping[str, Any], buffers: list[Any]) -> tuple[str, Any] | None:
         """The name and picture that a message of the browser chooses; None: there is more to come.
@@ -48,17 +75,19 @@ class Pictures:
             return content["name"], self.samples[content["name"]]
         if content["type"] == "dataset":
             index = int(content["index"])
-            return f"picture {index}", source_of(self._net, self._dataset)[index]
+            return f"{WORDS[self._net.kind]} {index}", source_of(self._net, self._dataset)[index]
         data = self._uploads.add(content, buffers)
-        return None if data is None else (str(content.get("name", "")), open_image(data))
+        if data is None:
+            return None
+        return str(content.get("name", "")), open_image(data) if self._net.kind == "picture" else data
 
     def choose(self, name: str, picture: Any) -> Any:
-        """The picture as an image, once it is known under a name.
+        """The picture as an image, of other kinds an array, once it is known under a name.
 
         Raises:
             PictureError: it cannot be read as a picture.
         """
-        image = as_image(picture, self._net.input_shape)
+        image = as_image(picture, self._net.input_shape, self._net.kind)
         self._chosen = name, image
         return image
 
@@ -69,9 +98,16 @@ class Pictures:
             return name
         return next((sample for sample, other in self.samples.items() if other is image), "")
 
-    def shown(self, image: Any) -> dict[str, Any]:
-        """An image for the browser, under a key that no other has."""
+    def shown(self, image: Any, geometry: Geometry) -> dict[str, Any]:
+        """An image for the browser, under a key that no other has; of a volume the slice that is seen, which the key names."""
         name = self.name(image)
+        if self._shown[0] is not image:
+            self._shown = image, f"picture {next(_numbers)}"
+        key = self._shown[1] + ("" if geometry.depth is None else f"@{geometry.share:g}")
+        if not geometry.is_picture:
+            values = self._net.picture(image).numpy()
+            drawn = charts.chart(values, geometry.kind, geometry.share, **_CHART)
+            return {"key": key, "name": name, "data": images.encode(drawn)}
         sample = self.samples.get(name) is image
         data = self._encoded.get(name) if sample else None
         if data is None:
@@ -79,8 +115,10 @@ class Pictures:
             data = b"" if small is None else images.encode(np.asarray(small), lossless=False)
             if sample:
                 self._encoded[name] = data
-        return {"key": f"picture {next(_numbers)}", "name": name, "data": data}
+        return {"key": key, "name": name, "data": data}
 
-
-def _small(image: Any) -> bytes:
-    return images.encode(np.asarray(display_picture(image, (3, _THUMBNAIL, _THUMBNAIL), _THUMBNAIL)), lossless=False)
+    def _small(self, image: Any) -> bytes:
+        if self._net.kind == "picture":
+            small = display_picture(image, (3, _THUMBNAIL, _THUMBNAIL), _THUMBNAIL)
+            return images.encode(np.asarray(small), lossless=False)
+        return images.encode(charts.chart(self._net.picture(image).numpy(), self._net.kind, **_SMALL))

@@ -11,6 +11,8 @@ from typing import Any
 from nn_lens.sessions import blocks, evidence, requests
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
+from nn_lens.widgets.geometry import Geometry
+from nn_lens.widgets.pictures import whole
 from nn_lens.widgets.table import TABLE, Kind
 
 
@@ -18,11 +20,13 @@ from nn_lens.widgets.table import TABLE, Kind
 class Look:
     """What a panel looks at: a unit, or the neuron at a locked place, and a picture, which `key` names.
 
-    `layers`: the layers that can be shown by name, as `messages.network` describes them.
+    `layers`: the layers that can be shown by name, as `messages.network` describes them. `geometry`: where things are in
+    the rows and columns that the browser has.
     """
 
     unit: Unit
     layers: Mapping[str, Mapping[str, Any]]
+    geometry: Geometry
     picture: Any = None
     key: str | None = None
 
@@ -48,10 +52,7 @@ def _part(kind: Kind, look: Look) -> dict[str, Any]:
 
 
 def _neuron(_kind: Kind, look: Look) -> dict[str, Any] | None:
-    unit = look.unit
-    if unit.place is None:
-        return None
-    return {"layer": unit.layer, "channel": unit.channel, "row": unit.row, "column": unit.column}
+    return None if look.unit.place is None else look.geometry.selection(look.unit)
 
 
 _ABOUT: dict[str, Callable[[Kind, Look], dict[str, Any] | None]] = {
@@ -94,15 +95,20 @@ def fields_of_layers(kind: Kind, look: Look, layers: Iterable[str]) -> list[dict
 
 @dataclass(frozen=True)
 class Asked:
-    """The fields of a question, as what they name; `picture` is the one that is shown."""
+    """The fields of a question, as what they name, for a panel that looks so."""
 
     fields: Mapping[str, Any]
-    picture: Any = None
+    look: Look
+
+    @property
+    def picture(self) -> Any:
+        """The one that is shown."""
+        return self.look.picture
 
     @property
     def key(self) -> str:
-        """Names the picture."""
-        return str(self.fields["picture"])
+        """Names the picture, whichever slice of it is seen."""
+        return whole(str(self.fields["picture"]))
 
     @property
     def layer(self) -> str:
@@ -122,7 +128,8 @@ class Asked:
     @property
     def neuron(self) -> Unit:
         """A channel at a place."""
-        return Unit(self.layer, int(self.fields["channel"]), int(self.fields["row"]), int(self.fields["column"]))
+        channel, row, column = (int(self.fields[name]) for name in ("channel", "row", "column"))
+        return self.look.geometry.unit(self.layer, channel, row, column, tuple(self.look.layers[self.layer]["places"]))
 
     @property
     def units(self) -> list[Unit]:
@@ -145,11 +152,11 @@ WORK: dict[str, Callable[[Session, Asked], Iterator[Any]]] = {
     "here": lambda s, a: requests.finished(requests.page(s, a.units)),
     "page": lambda s, a: requests.page(s, a.units),
     "negative": lambda s, a: requests.finished(requests.page(s, [a.unit], negative=True)),
-    "blocks": lambda s, a: blocks.blocks(s, a.picture, a.layer, TABLE.page_units),
+    "blocks": lambda s, a: blocks.blocks(s, a.picture, a.key, a.layer, TABLE.page_units),
     "examples": lambda s, a: evidence.examples(s, a.unit),
     "trust": lambda s, a: evidence.trust(s, a.unit),
-    "attribution": lambda s, a: evidence.attribution(s, a.picture, a.target),
-    "ablation": lambda s, a: evidence.ablation(s, a.picture, a.unit, float(a.fields["factor"])),
+    "attribution": lambda s, a: evidence.attribution(s, a.picture, a.key, a.target),
+    "ablation": lambda s, a: evidence.ablation(s, a.picture, a.key, a.unit, float(a.fields["factor"])),
     "incoming": lambda s, a: evidence.incoming(s, a.unit),
     "directions": lambda s, a: evidence.directions(s, a.unit),
     "embedding": lambda s, a: evidence.embedding(s, a.layer),

@@ -77,12 +77,15 @@ class Kind:
 
 @dataclass(frozen=True)
 class View:
-    """A view: its title, and the tabs in which it is shown. `once`: of two networks too, drawn once."""
+    """A view: its title, and the tabs in which it is shown. `once`: of two networks too, drawn once. `reads`: the kind of
+    input without which it is left out; "" where any will do.
+    """
 
     name: str
     title: str
     tabs: tuple[str, ...]
     once: bool = False
+    reads: str = ""
 
 
 @dataclass(frozen=True)

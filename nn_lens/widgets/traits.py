@@ -82,6 +82,8 @@ class StepTrait(_NetworkTrait):
 class PictureTrait(_NetworkTrait):
     """A picture: paths, bytes and arrays become PIL images; compared by identity, since comparing pixels is slow.
 
+    What other networks read, such as signals, is an array of the network's input shape, or a .npy file of one.
+
     Raises:
         PictureError: when set to what cannot be read as a picture.
     """
@@ -93,7 +95,8 @@ class PictureTrait(_NetworkTrait):
         """A PIL image, or for networks whose input no file can hold, the value that was set."""
         if value is None or value is obj._trait_values.get(self.name):
             return value
-        return as_image(value, obj.session.net.input_shape)
+        net: Network = obj.session.net
+        return as_image(value, net.input_shape, net.kind)
 
     def set(self, obj: Any, value: Any) -> None:
         """As traitlets does, but telling of a change whenever the object is another."""

@@ -79,7 +79,7 @@ class ExamplesView(Panel):
 
     >>> view = nl.ExamplesView(nl.demo(), unit="relu3:1")
     >>> view.unit
-    Unit(layer='relu3', channel=1, row=None, column=None)
+    Unit('relu3', 1)
     >>> view.close()
     """
 

@@ -95,7 +95,7 @@ export class FakeModel {
 const BUFFERS = [1, 2, 3, 4, 5, 6].map(() => new Float32Array(64).buffer);
 
 function layer(name: string, channels: number, grid: [number, number], filter: number[] | null) {
-  return { name, kind: "Conv2d", shape: [channels, ...grid], channels, grid, filter };
+  return { name, kind: "Conv2d", shape: [channels, ...grid], channels, grid, places: grid, filter };
 }
 
 export function traits(changes: Record<string, unknown> = {}): Record<string, unknown> {
@@ -120,7 +120,11 @@ export function traits(changes: Record<string, unknown> = {}): Record<string, un
     ],
     _network: {
       name: "Small",
+      kind: "picture",
+      shape: [3, 32, 48],
       input: [3, 32, 48],
+      depth: null,
+      answer: "logits",
       layers: [
         layer("conv", 30, [16, 24], [3, 5, 5]),
         layer("relu", 30, [16, 24], null),
@@ -128,7 +132,7 @@ export function traits(changes: Record<string, unknown> = {}): Record<string, un
       ],
     },
     _colours: {},
-    _samples: [{ name: "cat", data: new DataView(new ArrayBuffer(0)) }],
+    _samples: [{ name: "cat", data: new DataView(new ArrayBuffer(0)), own: true }],
     _selection: { layer: "conv", channel: 3, row: null, column: null },
     _picture: { key: "picture 1", name: "cat", data: new DataView(new ArrayBuffer(0)) },
     _weights: 1,
@@ -137,6 +141,7 @@ export function traits(changes: Record<string, unknown> = {}): Record<string, un
     _counterparts: {},
     selected: [],
     step: null,
+    slice: 0.5,
     view: "",
     ...changes,
   };

@@ -5,8 +5,11 @@ export interface Tiles {
   /** Changes when any pixel does. */
   key: string;
   count: number;
+  /** Pixels of a tile, and the rows and columns of numbers that they show. */
   height: number;
   width: number;
+  rows: number;
+  columns: number;
   /** Writes tile `index` as RGBA. */
   paint(index: number, out: Uint8ClampedArray): void;
   /** What a tile is called, for the label of the canvas. */
@@ -15,6 +18,8 @@ export interface Tiles {
 
 const GAP = 2;
 const SMALLEST = 16;
+/** How much wider charts are than pictures. */
+const WIDER = 2;
 
 export interface Place {
   index: number;
@@ -95,7 +100,7 @@ export class Grid {
     this.places.height = Number.parseInt(this.canvas.style.height, 10);
     const context = this.places.getContext("2d");
     if (!context) return;
-    const [w, h] = [this.cell.width / tiles.width, this.cell.height / tiles.height];
+    const [w, h] = [this.cell.width / tiles.columns, this.cell.height / tiles.rows];
     for (const [colour, grown] of [
       ["#000", 1.5],
       ["#fff", 0.5],
@@ -153,7 +158,8 @@ export class Grid {
     const room = this.root.clientWidth;
     if (!tiles || !this.atlas || room === 0) return;
     const aspect = tiles.height / tiles.width;
-    const width = this.fitting(tiles.count, aspect, room, this.root.clientHeight);
+    const wider = tiles.rows < tiles.height ? WIDER : 1;
+    const width = Math.min(room, this.fitting(tiles.count, aspect, room, this.root.clientHeight, wider));
     this.cell = { width, height: Math.max(4, Math.round(width * aspect)) };
     this.columns = Math.max(1, Math.floor((room + GAP) / (width + GAP)));
     const rows = Math.ceil(tiles.count / this.columns);
@@ -170,7 +176,7 @@ export class Grid {
     this.canvas.dataset.cell = `${width} ${this.cell.height} ${GAP} ${this.columns}`;
     const context = this.canvas.getContext("2d");
     if (!context) return;
-    context.imageSmoothingEnabled = false;
+    context.imageSmoothingEnabled = wider > 1; // of charts no bar may be left out
     context.setTransform(dpr, 0, 0, dpr, 0, 0);
     for (let i = 0; i < tiles.count; i++) {
       const [ax, ay] = [(i % this.atlasColumns) * tiles.width, Math.floor(i / this.atlasColumns) * tiles.height];
@@ -185,12 +191,12 @@ export class Grid {
   }
 
   /** The largest width of a tile at which all are seen at once, or the smallest that is of use. */
-  private fitting(count: number, aspect: number, room: number, height: number): number {
-    for (let width = this.largest; width > SMALLEST; width--) {
+  private fitting(count: number, aspect: number, room: number, height: number, wider: number): number {
+    for (let width = this.largest * wider; width > SMALLEST * wider; width--) {
       const columns = Math.floor((room + GAP) / (width + GAP));
       if (columns && Math.ceil(count / columns) * (Math.round(width * aspect) + GAP) - GAP <= height) return width;
     }
-    return SMALLEST;
+    return SMALLEST * wider;
   }
 
   private placeAt(event: MouseEvent): Place | null {
@@ -204,8 +210,8 @@ export class Grid {
       Math.min(many - 1, Math.floor(((at % (size + GAP)) / size) * many));
     return {
       index,
-      row: inside(y, this.cell.height, this.tiles.height),
-      column: inside(x, this.cell.width, this.tiles.width),
+      row: inside(y, this.cell.height, this.tiles.rows),
+      column: inside(x, this.cell.width, this.tiles.columns),
     };
   }
 

@@ -1,6 +1,7 @@
 /** Levels into pixels. The colour tables come from Python, so that a canvas and a figure agree. */
 import type { Neuron } from "../panel/geometry";
 import { bytes, floats, type Message } from "../panel/protocol";
+import { drawnSize, isRow, paintBars, type Size } from "./bars";
 import type { Plane } from "./numbers";
 
 /** Tiles of a layer as levels 0 to 255: units [start, start + count) of total, each of planes x height x width. */
@@ -21,8 +22,10 @@ export interface Stack {
   mean: Float32Array;
   /** The share above 0. */
   active: Float32Array;
-  /** Row and column of the largest, two numbers a unit. */
+  /** Slice, row and column of the largest, three numbers a unit. */
   where: Float32Array;
+  /** Slices side by side in a tile, a column between two of them; left out where there is one. */
+  slices?: number;
 }
 
 export function decodeStack(head: Message, buffers: DataView[]): Stack {
@@ -71,7 +74,7 @@ function coloursOf(stack: Stack, unit: number, most: number | undefined): Uint8A
   });
 }
 
-/** Writes plane `plane` of unit `unit` of a stack as RGBA into `out`; a colour stack has all its planes in one tile. `most` is the value that has the last colour; without it each unit has its own. */
+/** Writes plane `plane` of unit `unit` of a stack as RGBA into `out`; a colour stack has all its planes in one tile. `most` is the value that has the last colour; without it each unit has its own. A row of numbers becomes a chart of a drawn size. */
 export function paint(
   stack: Stack,
   unit: number,
@@ -79,7 +82,14 @@ export function paint(
   colours: Record<string, Uint8Array>,
   out: Uint8ClampedArray,
   most?: number,
+  drawn: Size = drawnSize(stack),
 ): void {
+  if (isRow(stack) && stack.colour !== "rgb") {
+    const value = (column: number) => valueAt(stack, unit, plane, 0, column);
+    const reached = most || stack.ranges[2 * (unit - stack.start) + 1];
+    paintBars(value, stack.width, reached, stack.colour === "diverging", drawn, out);
+    return;
+  }
   const size = stack.height * stack.width;
   const at = ((unit - stack.start) * stack.planes + (stack.colour === "rgb" ? 0 : plane)) * size;
   const levels = stack.levels;
@@ -99,11 +109,20 @@ export function paint(
     out[o] = table[c];
     out[o + 1] = table[c + 1];
     out[o + 2] = table[c + 2];
-    out[o + 3] = 255;
+    out[o + 3] = between(stack, i % stack.width) ? 0 : 255;
   }
 }
 
-/** Draws one tile at its own size into a canvas, which takes that size. */
+/** Whether a column lies between two slices. */
+export function between({ slices = 1, width }: Stack, column: number): boolean {
+  const each = (width + 1) / slices;
+  return slices > 1 && column % each === each - 1;
+}
+
+/** Pixels of the width of a chart that is drawn by itself. */
+const WIDE = 480;
+
+/** Draws one tile at its own size into a canvas, which takes that size; a row of numbers as a chart. */
 export function drawTile(
   canvas: HTMLCanvasElement,
   stack: Stack,
@@ -112,22 +131,29 @@ export function drawTile(
   colours: Record<string, Uint8Array>,
   most?: number,
 ): void {
-  if (canvas.width !== stack.width || canvas.height !== stack.height) {
-    canvas.width = stack.width;
-    canvas.height = stack.height;
+  const { width, height } = drawnSize(stack, WIDE);
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
   }
-  const image = new ImageData(stack.width, stack.height);
-  paint(stack, unit, plane, colours, image.data, most);
+  const image = new ImageData(width, height);
+  paint(stack, unit, plane, colours, image.data, most, { width, height });
   canvas.getContext("2d")?.putImageData(image, 0, 0);
 }
 
-/** Draws a plane of values from 0 to its largest at its own size, on a table of colours. */
+/** Draws a plane of values from 0 to its largest at its own size, on a table of colours; a row of numbers as a chart. */
 export function paintLevels(canvas: HTMLCanvasElement, plane: Plane, table: Uint8Array): void {
-  const { height, width, values } = plane;
+  const { values } = plane;
+  const { height, width } = drawnSize(plane);
   const most = values.reduce((a, b) => Math.max(a, b), 1e-9);
   canvas.width = width;
   canvas.height = height;
   const image = new ImageData(width, height);
+  if (isRow(plane)) {
+    paintBars((column) => values[column], plane.width, most, false, { height, width }, image.data);
+    canvas.getContext("2d")?.putImageData(image, 0, 0);
+    return;
+  }
   values.forEach((value, n) => {
     const c = 3 * Math.round((255 * Math.max(0, value)) / most);
     image.data.set([table[c], table[c + 1], table[c + 2], 255], 4 * n);

@@ -1,7 +1,9 @@
 /** The row that drives everything: layer slider, unit slider, view switch. */
 import { el, say } from "../drawing/dom";
 import { isOwn, TABS, type Tab } from "./questions";
+import { sliceOf } from "./sight";
 import type { Store } from "./store";
+import { reworded } from "./words";
 
 const KEYS = [
   ["← →", "the unit before, the next"],
@@ -28,6 +30,8 @@ export class Controls {
     this.time,
     this.timeText,
   );
+  private readonly slice = el("input", { type: "range", min: 0, class: "slice", "aria-label": "slice of the volume" });
+  private readonly sliceText = el("output", { class: "text" });
   private readonly layerText = el("output", { class: "text" });
   private readonly unitText = el("output", { class: "text" });
   private readonly problem = el("p", { class: "problem", role: "alert" });
@@ -47,6 +51,13 @@ export class Controls {
     this.time.addEventListener("input", () => {
       store.moments.step = store.moments.steps[Number(this.time.value)]?.step ?? null;
     });
+    const { depth } = store.network;
+    this.slice.max = String((depth ?? 1) - 1);
+    this.slice.addEventListener("input", () => {
+      store.look.slice = (Number(this.slice.value) + 0.5) / (depth ?? 1);
+    });
+    const slices = el("label", { class: "slider" }, el("span", {}, "Slice"), this.slice, this.sliceText);
+    slices.hidden = depth === null || !store.live;
     this.unit.addEventListener("input", () => store.sight.select(store.selection.layer, Number(this.unit.value)));
     this.number.addEventListener("change", () => store.sight.select(store.selection.layer, Number(this.number.value)));
     const tabs = Object.keys(TABS) as Tab[];
@@ -55,7 +66,8 @@ export class Controls {
       const choose = () => {
         store.look.view = tab;
       };
-      this.switches.set(tab, el("button", { type: "button", onclick: choose }, TABS[tab]));
+      const title = reworded(TABS[tab], store.network.kind);
+      this.switches.set(tab, el("button", { type: "button", onclick: choose }, title));
     }
     this.play.addEventListener("click", () => this.toggle());
     for (const slider of [this.layer, this.unit]) slider.addEventListener("pointerdown", () => this.rest());
@@ -69,6 +81,7 @@ export class Controls {
       this.timeRow,
       el("label", { class: "slider" }, el("span", {}, "Layer"), this.layer, this.layerText),
       el("label", { class: "slider" }, el("span", {}, "Unit"), this.unit, this.number, this.unitText),
+      slices,
       this.play,
       el("div", { class: "switch", role: "group", "aria-label": "view" }, ...this.switches.values(), question),
       this.problem,
@@ -109,6 +122,7 @@ export class Controls {
     const { layer } = store;
     const index = store.network.layers.indexOf(layer);
     this.drawTime();
+    this.drawSlice();
     this.layer.value = String(index);
     this.layer.setAttribute("aria-valuetext", `${layer.name}, ${layer.kind}`);
     say(this.layerText, `${layer.name} · ${layer.kind} · ${layer.shape.join("×")}`);
@@ -119,6 +133,15 @@ export class Controls {
     say(this.problem, store.refused);
     this.problem.hidden = !store.refused;
     for (const [view, button] of this.switches) button.setAttribute("aria-pressed", String(view === store.look.view));
+  }
+
+  private drawSlice(): void {
+    const { depth } = this.store.network;
+    if (depth === null) return;
+    const slice = sliceOf(this.store.look.slice, depth);
+    this.slice.value = String(slice);
+    this.slice.setAttribute("aria-valuetext", `slice ${slice} of 0 to ${depth - 1}`);
+    say(this.sliceText, `${slice} of 0–${depth - 1}`);
   }
 
   /** What was recorded in the training, and at the end the model as it is. */

@@ -11,7 +11,7 @@ export interface Neuron {
   column: number;
 }
 
-/** The input boxes of a layer's neurons in input pixels, (rows, columns) each: of neuron (0, 0), and how they go on. */
+/** The input boxes of a layer's neurons in input pixels, (rows, columns) each: of neuron (0, 0), and how they go on. Along an axis of which each sees all, the stride is 0. */
 export interface Field {
   size: [number, number];
   stride: [number, number];
@@ -33,18 +33,18 @@ export function clamp(value: number, low: number, high: number): number {
 export function neuronAt({ y, x }: Place, { grid, input, field }: Frame): Neuron {
   const along = (share: number, axis: 0 | 1) => {
     const pixel = share * input[1 + axis];
-    const index = field
-      ? (pixel - field.offset[axis] - field.size[axis] / 2) / Math.max(1, field.stride[axis])
+    const index = field?.stride[axis]
+      ? (pixel - field.offset[axis] - field.size[axis] / 2) / field.stride[axis]
       : share * grid[axis] - 0.5;
     return clamp(Math.round(index), 0, grid[axis] - 1);
   };
   return { row: along(y, 0), column: along(x, 1) };
 }
 
-/** The middle of what a neuron sees. */
+/** The middle of what a neuron sees; of neurons that see all alike, where they stand among their own. */
 export function middleOf({ row, column }: Neuron, { grid, input, field }: Frame): Place {
   const share = (index: number, axis: 0 | 1) =>
-    field
+    field?.stride[axis]
       ? (field.offset[axis] + field.stride[axis] * index + field.size[axis] / 2) / input[1 + axis]
       : (index + 0.5) / grid[axis];
   return { y: share(row, 0), x: share(column, 1) };

@@ -52,6 +52,7 @@ export class Look implements Looks {
       ["change:_selection", taken],
       ["change:selected", changed],
       ["change:view", changed],
+      ["change:slice", changed],
     ] as const) {
       model.on(event, call);
       this.offs.push(() => model.off(event, call));
@@ -132,6 +133,15 @@ export class Look implements Looks {
 
   set view(name: string) {
     this.write("view", name);
+  }
+
+  /** Which slice of a volume is seen, as a share of its depth. */
+  get slice(): number {
+    return this.model.get("slice");
+  }
+
+  set slice(share: number) {
+    this.write("slice", share);
   }
 
   /** Numbers, in the dataset, of the pictures that are brushed. */

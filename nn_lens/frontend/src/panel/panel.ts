@@ -8,6 +8,7 @@ import { Asleep } from "./asleep";
 import { Controls } from "./controls";
 import { VIEWS, type ViewName } from "./questions";
 import type { Store } from "./store";
+import { isWide } from "./words";
 
 export class Panel {
   private readonly controls: Controls;
@@ -37,7 +38,11 @@ export class Panel {
     const cards = [...this.names.map(({ text }) => text), ...this.views.map(({ view }) => view.root)];
     this.root = el(
       "div",
-      { class: `nn-lens ${kind}`, role: "region", "aria-label": "nn-lens panel" },
+      {
+        class: `nn-lens ${kind}${isWide(store.network) ? " wide" : ""}`,
+        role: "region",
+        "aria-label": "nn-lens panel",
+      },
       el("style", {}, styles),
       this.asleep.root,
       this.controls.root,

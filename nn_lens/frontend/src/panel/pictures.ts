@@ -1,4 +1,5 @@
-/** Which picture is looked at: a sample, one of the dataset, or a file that is chosen, dropped or pasted. */
+/** Which picture is looked at, or what else a network reads: a sample, one of the dataset, or a file that is chosen, dropped or pasted. */
+import { type InputKind, reworded } from "./words";
 
 /** Files up to this many bytes go to the kernel as they are; larger ones are made smaller here first. */
 const AS_IT_IS = 4 << 20;
@@ -12,8 +13,9 @@ export class Pictures {
   error = "";
   private uploads = 0;
 
-  /** `send` takes a message to Python, which is to know of the selection by then; `changed` is called where `error` may be another. */
+  /** `kind`: what the network reads. `send` takes a message to Python, which is to know of the selection by then; `changed` is called where `error` may be another. */
   constructor(
+    private readonly kind: InputKind,
     private readonly send: (content: object, buffers?: ArrayBuffer[]) => void,
     private readonly changed: () => void,
   ) {}
@@ -31,12 +33,14 @@ export class Pictures {
   takeFrom(transfer: DataTransfer | null): void {
     const file = [...(transfer?.files ?? [])][0];
     if (file) void this.take(file);
-    else this.refuse("That was no picture file. Drop or paste a picture, such as a JPEG or PNG file.");
+    else if (this.kind === "picture")
+      this.refuse("That was no picture file. Drop or paste a picture, such as a JPEG or PNG file.");
+    else this.refuse(reworded("That was no file. Drop a .npy file, which holds the picture as an array.", this.kind));
   }
 
   async take(file: File): Promise<void> {
     try {
-      const small = file.size <= AS_IT_IS ? file : await smaller(file);
+      const small = file.size <= AS_IT_IS || this.kind !== "picture" ? file : await smaller(file);
       this.upload(file.name, new Uint8Array(await small.arrayBuffer()));
     } catch (error) {
       this.refuse(`${file.name} could not be read: ${error instanceof Error ? error.message : error}`);

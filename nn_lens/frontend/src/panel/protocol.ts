@@ -1,5 +1,7 @@
 /** What every panel is told of: messages, and the traits that Python sets. A view has the type of its own answers. */
 
+import type { InputKind } from "./words";
+
 /** A message from the kernel; `weights` says with which its answer was made. */
 export interface Message {
   type: string;
@@ -20,14 +22,23 @@ export interface Layer {
   kind: string;
   shape: number[];
   channels: number;
+  /** Rows and columns of what is seen of a map. */
   grid: [number, number];
+  /** How many places a map has along each of its own dimensions. */
+  places: number[];
   /** Planes, height and width of a filter, null where the layer has none. */
   filter: [number, number, number] | null;
 }
 
 export interface Network {
   name: string;
+  /** What it reads, the shape of that, and the same as channels, rows and columns; of a volume the number of slices. */
+  kind: InputKind;
+  shape: number[];
   input: number[];
+  depth: number | null;
+  /** What the numbers of its answer mean, null where they are not one for each class. */
+  answer: string | null;
   layers: Layer[];
 }
 
@@ -45,9 +56,10 @@ export interface Picture {
   data: DataView;
 }
 
-/** A picture to choose from; an exported page has its name only. */
+/** A picture to choose from; an exported page has its name only. `own`: whether `net.samples` has it. */
 export interface Sample {
   name: string;
+  own: boolean;
   data: DataView;
 }
 

@@ -2,6 +2,12 @@
 import { boxOf, clamp, type Field, type Frame, middleOf, type Neuron, neuronAt } from "./geometry";
 import type { Look } from "./look";
 import type { Layer, Network, Selection } from "./protocol";
+import { placeInWords } from "./words";
+
+/** The slice of so many that a share of a volume's depth is. */
+export function sliceOf(share: number, depth: number): number {
+  return clamp(Math.floor(share * depth), 0, depth - 1);
+}
 
 export class Sight {
   readonly layers: Map<string, Layer>;
@@ -62,6 +68,18 @@ export class Sight {
     if (!place) return null;
     const { name } = this.layer;
     return (this.leads ? this.look.pinnedOf(name) : null) ?? neuronAt(place, this.frameOf(name));
+  }
+
+  /** The numbers of a neuron's place in the present layer, as a Unit has them. */
+  placeOf({ row, column }: Neuron): number[] {
+    const { places } = this.layer;
+    if (places.length === 1) return [column];
+    return places.length === 3 ? [sliceOf(this.look.slice, places[0]), row, column] : [row, column];
+  }
+
+  /** A neuron's place in words. */
+  inWords(neuron: Neuron): string {
+    return placeInWords(this.placeOf(neuron), this.layer, this.network.kind);
   }
 
   /** What that neuron sees, as shares of the picture: top, left, bottom, right. */

@@ -60,12 +60,14 @@ export class Store {
       this.moments.of("field").get("field", keyOf("field", { layer })) as Field | undefined;
     this.sight = new Sight(this.network, this.look, leader ? model.get("_counterparts") : null, field);
     this.look.begin();
+    if (!leader && this.network.answer === null) this.look.target = null; // there are no classes to ask for
     this.conversation = new Conversation(model, {
       answered: (...answer) => this.answered(...answer),
       ended: (open, message) => this.ended(open, message),
       told: (message) => this.told(message),
     });
-    this.pictures = leader?.pictures ?? new Pictures((...message) => this.sendPicture(...message), changed);
+    this.pictures =
+      leader?.pictures ?? new Pictures(this.network.kind, (...message) => this.sendPicture(...message), changed);
     this.asking = new Asking(this);
     this.selected = JSON.stringify(this.selection);
     if (leader) this.joinTo(leader);
@@ -204,8 +206,9 @@ export class Store {
   /** Python that makes the present view again, for a network called `net`, compared with one called `other`. */
   code(): string {
     const { layer, channel, row, column } = this.selection;
-    const unit = `${layer}:${channel}${row === null ? "" : `@${row},${column}`}`;
-    const known = this.samples.some(({ name }) => name === this.picture?.name);
+    const place = row === null || column === null ? "" : `@${this.sight.placeOf({ row, column })}`;
+    const unit = `${layer}:${channel}${place}`;
+    const known = this.samples.some(({ name, own }) => own && name === this.picture?.name);
     const picture = known ? `, picture=net.samples["${this.picture?.name}"]` : "";
     const view = this.look.view === homeOf(this.views) ? "" : `, view="${this.look.view}"`;
     const compare = this.model.get("_compared") ? ", compare=other" : "";

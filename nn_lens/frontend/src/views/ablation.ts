@@ -69,7 +69,7 @@ export class AblationView extends AnswerView<"ablation"> {
       ),
     );
     this.table.replaceChildren(head, ...lines);
-    say(this.accuracy, accuracy ? inWords(accuracy) : "");
+    say(this.accuracy, accuracy ? this.words(inWords(accuracy)) : "");
   }
 }
 

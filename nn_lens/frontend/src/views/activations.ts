@@ -1,4 +1,5 @@
 /** The activation maps of all channels of a layer for the picture; the selected one is drawn large beside it. */
+import { ABOVE_COLOUR, BELOW_COLOUR, drawnSize, isRow } from "../drawing/bars";
 import { el, say, short } from "../drawing/dom";
 import { Grid, type Place } from "../drawing/grid";
 import { paint, type Scale, type Stack, valueAt } from "../drawing/tiles";
@@ -50,8 +51,9 @@ export class ActivationsView extends View {
       {
         key: `${store.picture?.key} ${layer} ${stack.weights} ${start} ${store.topKey("maps")}`,
         count,
-        height,
-        width,
+        ...drawnSize(stack),
+        rows: height,
+        columns: width,
         label: `Activation maps of layer ${layer}, channels ${start} to ${start + count - 1}`,
         paint: (i, out) => paint(stack, start + i, 0, store.colours, out, top(start + i)),
       },
@@ -63,15 +65,19 @@ export class ActivationsView extends View {
     this.tell();
   }
 
-  private drawScale({ colour, start }: Stack, top: (unit: number) => number | undefined): void {
+  private drawScale(stack: Stack, top: (unit: number) => number | undefined): void {
+    const { colour, start } = stack;
     const { mode, contrast } = this.store.look.colourScale;
+    const bars = isRow(stack);
     this.scale.className = `scale ${colour}`;
     this.mode.value = mode;
     const times = contrast === 1 ? "" : ` / ${short(contrast)}`;
     const most = mode === "map" || mode === "own" ? `largest of each map${times}` : short(top(start) ?? 0);
     this.scale.dataset.low = colour === "diverging" ? `blue −${most}` : "0";
     this.scale.dataset.high = colour === "diverging" ? `orange ${most}` : most;
-    this.scale.style.setProperty("--ramp", this.ramp(colour));
+    const halves = `${BELOW_COLOUR} 50%, ${ABOVE_COLOUR} 50%`;
+    const solid = `linear-gradient(90deg, ${colour === "diverging" ? halves : `${ABOVE_COLOUR}, ${ABOVE_COLOUR}`})`;
+    this.scale.style.setProperty("--ramp", bars ? solid : this.ramp(colour));
   }
 
   /** The colour table as a gradient. */
@@ -92,9 +98,7 @@ export class ActivationsView extends View {
     const unit = at ? stack.start + at.index : this.store.selection.channel;
     const n = unit - stack.start;
     if (n < 0 || n >= stack.count) return;
-    const here = at
-      ? `, at row ${at.row}, column ${at.column}: ${short(valueAt(stack, unit, 0, at.row, at.column))}`
-      : "";
+    const here = at ? `, at ${this.store.sight.inWords(at)}: ${short(valueAt(stack, unit, 0, at.row, at.column))}` : "";
     const part = stack.count < stack.total ? ` (channels ${stack.start}–${stack.start + stack.count - 1} shown)` : "";
     say(this.note, `unit ${unit}: largest ${short(stack.largest[n])}, mean ${short(stack.mean[n])}${here}${part}`);
   }

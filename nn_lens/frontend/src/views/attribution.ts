@@ -62,15 +62,15 @@ export class AttributionView extends AnswerView<"attribution"> {
   }
 
   protected paint(methods: Attribution[]): void {
-    this.methods.replaceChildren(...methods.map(tile));
+    this.methods.replaceChildren(...methods.map((method) => tile({ ...method, alt: this.words(method.alt ?? "") })));
   }
 
   /** The most probable classes and the selected unit, to choose from. */
   private offer(): void {
     const { layer, channel } = this.store.selection;
-    const scores = this.store.answer("scores") ?? [];
+    const scores = this.store.answer("scores")?.scores ?? [];
     const options = [...scores.map(([label], i) => [String(i), label]), ["unit", `unit ${layer}:${channel}`]];
-    if (!scores.length) options.unshift(["0", "the most probable class"]);
+    if (!scores.length && this.store.network.answer !== null) options.unshift(["0", "the most probable class"]);
     const text = JSON.stringify(options);
     if (text !== this.options) {
       this.options = text;

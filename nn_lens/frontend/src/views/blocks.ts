@@ -46,7 +46,7 @@ export class BlocksView extends AnswerView<"blocks"> {
   private readonly box = el("div", { class: "sees", hidden: true });
   private readonly frame: HTMLElement;
   private readonly groups = el("div", { class: "groups", role: "group", "aria-label": "groups of units" });
-  private readonly words = el("p", { class: "words" });
+  private readonly explained = el("p", { class: "words" });
   private gridKey = "";
   /** The group whose places are shown, -1 for all units. */
   private group = -1;
@@ -55,7 +55,7 @@ export class BlocksView extends AnswerView<"blocks"> {
     super(store, "blocks", "blocks");
     const label = "the strongest unit of each place; arrow keys choose a place";
     this.frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, this.canvas, this.box);
-    this.body.append(this.frame, this.words, this.groups);
+    this.body.append(this.frame, this.explained, this.groups);
     this.frame.addEventListener("pointermove", (event) => store.sight.hoverAt(this.at(event)));
     this.frame.addEventListener("pointerleave", () => store.look.hover(null));
     this.frame.addEventListener("click", (event) => this.choose(this.at(event)));
@@ -90,7 +90,7 @@ export class BlocksView extends AnswerView<"blocks"> {
     const neuron = this.store.sight.neuron();
     if (neuron) {
       const n = neuron.row * width + neuron.column;
-      return `row ${neuron.row}, column ${neuron.column}: unit ${strongest[n]} answers most, ${short(values[n])}`;
+      return `${this.store.sight.inWords(neuron)}: unit ${strongest[n]} answers most, ${short(values[n])}`;
     }
     const made = this.made(blocks);
     if (made < drawn) return `making the images of the units, ${made} of ${drawn} …`;
@@ -121,11 +121,10 @@ export class BlocksView extends AnswerView<"blocks"> {
       return root;
     });
     this.groups.replaceChildren(...tiles);
-    say(
-      this.words,
+    const words =
       `Units that answer together, in ${shares.length} groups (non-negative matrix factorization), which explain ` +
-        `${(100 * explained).toFixed(0)} % of this picture's answers: where each answers, and what it wants most.`,
-    );
+      `${(100 * explained).toFixed(0)} % of this picture's answers: where each answers, and what it wants most.`;
+    say(this.explained, this.words(words));
   }
 
   private chooseGroup(group: number): void {
@@ -144,11 +143,13 @@ export class BlocksView extends AnswerView<"blocks"> {
   private paintGrid({ layer, height, width, units, strongest, values, maps, alt }: Blocks): void {
     const { canvas } = this;
     const cell = clamp(Math.floor(SIDE / Math.max(height, width)), SMALLEST, LARGEST);
+    // The places of one row are high enough for their images, and as many beside one another as have the same unit.
+    const tall = height === 1 ? LARGEST : cell;
     canvas.width = width * cell;
-    canvas.height = height * cell;
-    this.frame.style.aspectRatio = `${width} / ${height}`;
+    canvas.height = height * tall;
+    this.frame.style.aspectRatio = `${canvas.width} / ${canvas.height}`;
     this.frame.style.maxWidth = `${canvas.width}px`;
-    canvas.setAttribute("aria-label", alt);
+    canvas.setAttribute("aria-label", this.words(alt));
     const context = canvas.getContext("2d");
     if (!context) return;
     const size = height * width;
@@ -156,15 +157,16 @@ export class BlocksView extends AnswerView<"blocks"> {
     const most = strengths.reduce((a, b) => Math.max(a, b), 1e-9);
     const images = new Map(units.map((unit) => [unit, this.store.imageOf(layer, unit)]));
     for (let n = 0; n < size; n++) {
-      const [x, y] = [(n % width) * cell, Math.floor(n / width) * cell];
+      const [x, y] = [(n % width) * cell, Math.floor(n / width) * tall];
       const image = images.get(strongest[n]);
       context.globalAlpha = FAINT + (1 - FAINT) * Math.sqrt(Math.max(0, strengths[n]) / most);
       if (image?.page.sheet) {
         const { sheet, width: w, height: h } = image.page;
-        context.drawImage(sheet, image.index * w, 0, w, h, x, y, cell, cell);
+        const [first, count] = height === 1 ? runOf(strongest, n) : [0, 1];
+        context.drawImage(sheet, image.index * w + (first * w) / count, 0, w / count, h, x, y, cell, tall);
       } else {
         context.fillStyle = "#808080";
-        context.fillRect(x, y, cell, cell);
+        context.fillRect(x, y, cell, tall);
       }
     }
   }
@@ -195,4 +197,12 @@ export class BlocksView extends AnswerView<"blocks"> {
     this.store.sight.select(blocks.layer, blocks.strongest[neuron.row * blocks.width + neuron.column]);
     this.store.sight.lockAt(neuron);
   }
+}
+
+/** Which of how many neighbours with the same strongest unit a place of a row is. */
+function runOf(strongest: Int32Array, n: number): [index: number, count: number] {
+  let [first, stop] = [n, n + 1];
+  while (first > 0 && strongest[first - 1] === strongest[n]) first--;
+  while (stop < strongest.length && strongest[stop] === strongest[n]) stop++;
+  return [n - first, stop - first];
 }

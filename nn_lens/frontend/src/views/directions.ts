@@ -24,7 +24,7 @@ export class DirectionsView extends AnswerView<"directions"> {
     const words =
       "The first row is the unit; the others are random mixtures of the layer's units, as long. " +
       "If their pictures have as much in common, the unit is no more meaningful to the network than a random mixture.";
-    this.body.append(this.rows, el("p", { class: "words" }, words));
+    this.body.append(this.rows, el("p", { class: "words" }, this.words(words)));
   }
 
   protected shown({ count }: Directions): string {
@@ -46,7 +46,7 @@ export class DirectionsView extends AnswerView<"directions"> {
     const made = rows.map(({ name, activations, apart }) => {
       const far = apart === null ? "no spread" : `${short(apart)} σ above the mean`;
       const pictures = activations.map((value, i) => {
-        const label = `Picture that activates ${name} to ${short(value)}`;
+        const label = this.words(`Picture that activates ${name} to ${short(value)}`);
         const canvas = el("canvas", { role: "img", "aria-label": label, title: short(value) });
         if (sheet) drawFrom(canvas, sheet, first + i, total);
         return canvas;

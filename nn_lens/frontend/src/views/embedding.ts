@@ -116,7 +116,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(HEIGHT * ratio);
     this.canvas.style.height = `${HEIGHT}px`;
-    this.canvas.setAttribute("aria-label", embedding.alt);
+    this.canvas.setAttribute("aria-label", this.words(embedding.alt));
     const context = this.canvas.getContext("2d");
     if (!context) return;
     context.scale(ratio, ratio);
@@ -179,7 +179,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
 
   private point(x: number, y: number): void {
     const i = this.at(x, y);
-    this.canvas.title = i < 0 ? "" : `picture ${this.store.answer("embedding")?.indices[i]}`;
+    this.canvas.title = i < 0 ? "" : this.words(`picture ${this.store.answer("embedding")?.indices[i]}`);
   }
 
   /** The pointer has drawn a rectangle, or clicked. */

@@ -45,27 +45,29 @@ const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [400, 64];
 
 export class ExamplesView extends AnswerView<"examples"> {
-  private readonly row = el("div", { class: "spectrum", role: "group", "aria-label": "pictures from least to most" });
+  private readonly row = el("div", { class: "spectrum", role: "group" });
   private readonly chart = document.createElementNS(SVG, "svg");
   private readonly axis = el("div", { class: "axis" });
-  private readonly words = el("p", { class: "words" });
+  private readonly explained = el("p", { class: "words" });
   private readonly badges = el("div", { class: "badges", "aria-live": "polite" });
-  private readonly button = el(
-    "button",
-    { type: "button", class: "judge", onclick: () => this.store.asking.demand("trust") },
-    "How far may I believe the maximizing image?",
-  );
+  private readonly button = el("button", {
+    type: "button",
+    class: "judge",
+    onclick: () => this.store.asking.demand("trust"),
+  });
   /** The activation that the maximizing image is drawn with. */
   private marked: number | undefined;
   private told: Badge[] | null = null;
 
   constructor(store: Store) {
     super(store, "examples", "examples");
+    this.row.setAttribute("aria-label", this.words("pictures from least to most"));
+    say(this.button, this.words("How far may I believe the maximizing image?"));
     this.chart.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     this.chart.setAttribute("preserveAspectRatio", "none");
     this.chart.setAttribute("role", "img");
     this.chart.classList.add("histogram");
-    this.body.append(this.row, this.chart, this.axis, this.words, this.button, this.badges);
+    this.body.append(this.row, this.chart, this.axis, this.explained, this.button, this.badges);
   }
 
   override draw(): void {
@@ -101,13 +103,13 @@ export class ExamplesView extends AnswerView<"examples"> {
     const figures = Array.from({ length: tiles }, (_, i) => {
       const value = short(activations[i]);
       const end = i === 0 ? "least " : i === tiles - 1 ? "most " : "";
-      const label = `Picture that activates ${layer}:${channel} to ${value}`;
+      const label = this.words(`Picture that activates ${layer}:${channel} to ${value}`);
       const canvas = el("canvas", { role: "img", "aria-label": label });
       if (sheet) drawFrom(canvas, sheet, i, tiles);
       return el("figure", {}, canvas, el("figcaption", { class: "caption" }, `${end}${value}`));
     });
     const value = reached === undefined ? "…" : short(reached);
-    const label = `Maximizing image of ${layer}:${channel}, activation ${value}`;
+    const label = this.words(`Maximizing image of ${layer}:${channel}, activation ${value}`);
     const image = el("canvas", { role: "img", "aria-label": label });
     const made = reached === undefined ? null : this.store.imageOf(layer, channel);
     if (made?.page.sheet) drawFrom(image, made.page.sheet, made.index, made.page.channels.length);
@@ -133,13 +135,13 @@ export class ExamplesView extends AnswerView<"examples"> {
         ? []
         : [shape("line", { x1: at(reached), x2: at(reached), y1: 0, y2: HEIGHT, class: "reached" })];
     this.chart.replaceChildren(...bars, ...mark);
-    const where = reached === undefined ? "" : `; the maximizing image reaches ${short(reached)}`;
+    const where = reached === undefined ? "" : this.words(`; the maximizing image reaches ${short(reached)}`);
     this.chart.setAttribute(
       "aria-label",
       `Histogram of ${spectrum.count} activations from ${short(low)} to ${short(top)}${where}`,
     );
     this.axis.replaceChildren(el("span", {}, short(low)), el("span", {}, short(high)));
-    say(this.words, reached === undefined ? "" : words(spectrum, reached));
+    say(this.explained, reached === undefined ? "" : this.words(inWords(spectrum, reached)));
   }
 
   private drawBadges(): void {
@@ -151,7 +153,8 @@ export class ExamplesView extends AnswerView<"examples"> {
     if (this.told && same(this.told, badges)) return;
     const open = new Set([...this.badges.querySelectorAll("details[open] b")].map((name) => name.textContent));
     this.badges.replaceChildren(
-      ...badges.map(({ name, value, text, warning }) => {
+      ...badges.map(({ name, value, text: told, warning }) => {
+        const text = this.words(told);
         const number = ` ${value === null ? "–" : short(value)}${warning ? " ⚠" : ""}`;
         const summary = el("summary", { title: text }, el("b", {}, name), number);
         const details = el("details", { class: warning ? "badge warning" : "badge" }, summary, text);
@@ -174,7 +177,7 @@ function same(a: Badge[], b: Badge[]): boolean {
 }
 
 /** Where the maximizing image stands among the pictures, in words. */
-function words(spectrum: Spectrum, reached: number): string {
+function inWords(spectrum: Spectrum, reached: number): string {
   const { quantiles, count } = spectrum;
   const below = quantiles.filter((value) => value < reached).length - 1;
   const share = below >= 100 ? "all" : `${Math.max(0, below)} % of the`;

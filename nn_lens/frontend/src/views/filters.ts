@@ -1,7 +1,8 @@
 /** The filters of a layer: all of them in colour or of one slice each, else the slices of the selected one. */
+import { drawnSize } from "../drawing/bars";
 import { say, short } from "../drawing/dom";
 import { Grid, type Place } from "../drawing/grid";
-import { paint, type Stack, valueAt } from "../drawing/tiles";
+import { between, paint, type Stack, valueAt } from "../drawing/tiles";
 import type { Store } from "../panel/store";
 import { View } from "./view";
 
@@ -52,9 +53,10 @@ export class FiltersView extends View {
       {
         key: `${layer} ${stack.weights} ${start} ${store.topKey("filters")}`,
         count,
-        height,
-        width,
-        label: `${stack.total} filters of layer ${layer}, ${height} by ${width}${inColour}`,
+        ...drawnSize(stack),
+        rows: height,
+        columns: width,
+        label: `${stack.total} filters of layer ${layer}, ${sizeOf(stack, " by ")}${inColour}`,
         paint: (i, out) => paint(stack, start + i, 0, store.colours, out, top(start + i)),
       },
       channel - start,
@@ -70,9 +72,10 @@ export class FiltersView extends View {
       {
         key: `${layer} ${stack.weights} ${channel} ${store.topKey("filters")}`,
         count: planes,
-        height,
-        width,
-        label: `Filter ${channel} of layer ${layer}: ${planes} slices of ${height} by ${width}`,
+        ...drawnSize(stack),
+        rows: height,
+        columns: width,
+        label: `Filter ${channel} of layer ${layer}: ${planes} inputs, ${sizeOf(stack, " by ")} each`,
         paint: (i, out) => paint(stack, channel, i, store.colours, out, top(channel)),
       },
       null,
@@ -81,7 +84,9 @@ export class FiltersView extends View {
 
   private tell(): void {
     const stack = this.store.answer("filters");
-    if (stack && !this.body.hidden) say(this.note, inWords(stack, this.store.selection.channel, this.hover));
+    if (!stack || this.body.hidden) return;
+    const hover = this.hover && between(stack, this.hover.column) ? null : this.hover;
+    say(this.note, inWords(stack, this.store.selection.channel, hover));
   }
 }
 
@@ -90,8 +95,22 @@ function whole(stack: Stack): boolean {
   return stack.colour === "rgb" || (stack.planes === 1 && stack.height * stack.width > 1);
 }
 
+/** The sides of a filter, of volumes three. */
+function sizeOf({ height, width, slices = 1 }: Stack, times: string): string {
+  const sides =
+    slices > 1 ? [slices, height, (width + 1) / slices - 1] : height === 1 && width > 1 ? [width] : [height, width];
+  return sides.join(times);
+}
+
+/** A place in a filter, in words. */
+function placeOf({ height, width, slices = 1 }: Stack, { row, column }: Place): string {
+  if (slices === 1) return height === 1 && width > 1 ? `number ${column}` : `row ${row}, column ${column}`;
+  const each = (width + 1) / slices;
+  return `slice ${Math.floor(column / each)}, row ${row}, column ${column % each}`;
+}
+
 function inWords(stack: Stack, channel: number, at: Place | null): string {
-  const size = `${stack.height}×${stack.width}`;
+  const size = sizeOf(stack, "×");
   const rgb = stack.colour === "rgb";
   if (whole(stack)) {
     if (!at)
@@ -99,11 +118,11 @@ function inWords(stack: Stack, channel: number, at: Place | null): string {
     const unit = stack.start + at.index;
     const planes = rgb ? [0, 1, 2] : [0];
     const values = planes.map((plane) => short(valueAt(stack, unit, plane, at.row, at.column))).join(", ");
-    return `filter ${unit}, row ${at.row}, column ${at.column}: ${rgb ? "red, green, blue " : ""}${values}`;
+    return `filter ${unit}, ${placeOf(stack, at)}: ${rgb ? "red, green, blue " : ""}${values}`;
   }
   if (at && at.index < stack.planes) {
     const value = short(valueAt(stack, channel, at.index, at.row, at.column));
-    return `filter ${channel}, input ${at.index}, row ${at.row}, column ${at.column}: ${value}`;
+    return `filter ${channel}, input ${at.index}, ${placeOf(stack, at)}: ${value}`;
   }
   const one = stack.height === 1 && stack.width === 1;
   const what = one ? `weights to ${stack.planes} inputs` : `${size} for each of ${stack.planes} inputs`;

@@ -32,10 +32,10 @@ export class HereView extends View {
     for (const [i, tile] of this.tiles.entries()) this.drawTile(tile, ranked[i]);
     this.root.dataset.shown = neuron ? `${layer} ${neuron.row},${neuron.column}` : "";
     if (why) return;
-    if (!neuron) say(this.note, "Move over the picture or a map: which units answer there? A click stays.");
+    if (!neuron) say(this.note, this.words("Move over the picture or a map: which units answer there? A click stays."));
     else {
-      const how = store.look.locked ? "Esc lets go" : "a click stays, and makes their images";
-      say(this.note, `row ${neuron.row}, column ${neuron.column} of ${layer}: strongest first; ${how}`);
+      const how = store.look.locked ? "Esc lets go" : this.words("a click stays, and makes their images");
+      say(this.note, `${store.sight.inWords(neuron)}, ${layer}: strongest first; ${how}`);
     }
   }
 
@@ -71,6 +71,7 @@ export class HereView extends View {
     const image = this.store.imageOf(layer, unit);
     if (image?.page.sheet) drawFrom(canvas, image.page.sheet, image.index, image.page.channels.length);
     canvas.classList.toggle("none", !image);
-    canvas.setAttribute("aria-label", image ? `Maximizing image of ${name}` : `${name}, its image is not made yet`);
+    const label = image ? `Maximizing image of ${name}` : `${name}, its image is not made yet`;
+    canvas.setAttribute("aria-label", this.words(label));
   }
 }

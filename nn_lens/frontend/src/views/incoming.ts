@@ -46,7 +46,10 @@ export class IncomingView extends AnswerView<"incoming"> {
     const tiles = units.map(({ layer, channel, weight, picture }, i) => {
       const name = `${layer}:${channel}`;
       const size = `${weight > 0 ? "+" : ""}${short(weight)}`;
-      const canvas = el("canvas", { role: "img", "aria-label": `Maximizing image of ${name}, weight ${size}` });
+      const canvas = el("canvas", {
+        role: "img",
+        "aria-label": this.words(`Maximizing image of ${name}, weight ${size}`),
+      });
       if (sheet && picture) drawFrom(canvas, sheet, i, units.length);
       return el(
         "button",

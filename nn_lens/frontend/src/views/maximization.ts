@@ -50,7 +50,7 @@ export class MaximizationView extends View {
     this.empty(why);
     this.button.hidden = store.conversation.running("page") === null && !stopped;
     say(this.button, stopped ? "Go on" : "Stop");
-    if (!why) say(this.note, this.tell(page));
+    if (!why) say(this.note, this.words(this.tell(page)));
     const channels = this.channels();
     if (!page) {
       // The page's places are laid out before its pictures come, so that nothing jumps.
@@ -102,7 +102,7 @@ export class MaximizationView extends View {
     const note = page.notes[index];
     say(caption, `${channel} · ${activation}${note ? " (dead)" : ""}`);
     const name = `Maximizing image of ${page.layer}:${channel}, activation ${activation}`;
-    canvas.setAttribute("aria-label", name + (note ? `; ${note}` : ""));
+    canvas.setAttribute("aria-label", this.words(name + (note ? `; ${note}` : "")));
     root.dataset.channel = String(channel);
   }
 

@@ -1,5 +1,5 @@
 /** The picture: samples, upload, the selected unit's map on it, and what the network calls it. */
-import { el, say } from "../drawing/dom";
+import { el, say, short } from "../drawing/dom";
 import { stepOf } from "../drawing/keys";
 import { drawPicture } from "../drawing/sheet";
 import { drawTile } from "../drawing/tiles";
@@ -7,13 +7,17 @@ import { Camera } from "../panel/camera";
 import { placeOf } from "../panel/geometry";
 import { bytes, type Message, type Sample } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { isWide, shapeOf } from "../panel/words";
 import { View } from "./view";
 
-export type Score = [label: string, probability: number];
+/** The classes with the largest values; `shares`: whether these are probabilities or shares, of which 1 is all. */
+export interface Scores {
+  scores: [label: string, value: number][];
+  shares: boolean;
+}
 
-/** The most probable classes. */
-export function decodeScores(head: Message): Score[] {
-  return head.scores as Score[];
+export function decodeScores(head: Message): Scores {
+  return head as unknown as Scores;
 }
 
 export class PictureView extends View {
@@ -21,7 +25,7 @@ export class PictureView extends View {
   private readonly map = el("canvas", { class: "map", role: "img" });
   private readonly boxes = [el("div", { class: "sees", hidden: true }), el("div", { class: "sees", hidden: true })];
   private readonly overlay = el("input", { type: "checkbox", onchange: () => this.draw() });
-  private readonly scores = el("table", { class: "scores", "aria-label": "most probable classes" });
+  private readonly scores = el("table", { class: "scores", "aria-label": "classes with the largest values" });
   private readonly problem = el("p", { class: "problem", role: "alert" });
   private readonly samples: { name: string; root: HTMLButtonElement }[];
   private readonly camera: Camera;
@@ -32,22 +36,25 @@ export class PictureView extends View {
 
   constructor(store: Store) {
     super(store, "picture", "picture-card");
-    const file = el("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "picture file" });
+    const { network } = store;
+    const isPicture = network.kind === "picture";
+    const accept = isPicture ? "image/*" : ".npy";
+    const file = el("input", { type: "file", accept, hidden: true, "aria-label": this.words("picture file") });
     file.addEventListener("change", () => {
       if (file.files?.[0]) void store.pictures.take(file.files[0]);
       file.value = "";
     });
     const upload = el("button", { type: "button", class: "upload", onclick: () => file.click() }, "Upload");
-    upload.title = "or drop or paste a picture";
+    upload.title = isPicture ? "or drop or paste a picture" : `a .npy file of shape ${shapeOf(network)}, or drop one`;
     this.samples = store.samples.filter(({ data }) => data.byteLength).map((sample) => this.sample(sample));
-    const label = el("label", { class: "overlay" }, this.overlay, "map on the picture");
+    const label = el("label", { class: "overlay" }, this.overlay, this.words("map on the picture"));
     this.camera = new Camera(store);
     this.filming.addEventListener("click", () => (this.camera.on ? this.camera.stop() : void this.camera.start()));
-    if (store.live) this.tools.append(this.filming, upload, file);
+    if (store.live) this.tools.append(...(isPicture ? [this.filming] : []), upload, file);
     this.body.append(
       el(
         "div",
-        { class: "samples", role: "group", "aria-label": "sample pictures" },
+        { class: "samples", role: "group", "aria-label": this.words("sample pictures") },
         ...this.samples.map(({ root }) => root),
       ),
       el("div", { class: "pair" }, this.frame(this.canvas, 0), this.frame(this.map, 1)),
@@ -80,10 +87,10 @@ export class PictureView extends View {
   private frame(canvas: HTMLCanvasElement, index: number): HTMLElement {
     const { store } = this;
     const [, height, width] = store.network.input;
-    const label = "the picture; arrow keys choose a place";
+    const label = this.words("the picture; arrow keys choose a place");
     const frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, canvas);
     frame.append(this.boxes[index]);
-    if (height && width) frame.style.aspectRatio = `${width} / ${height}`;
+    if (!isWide(store.network)) frame.style.aspectRatio = `${width} / ${height}`;
     frame.addEventListener("pointermove", (event) => store.look.hover(placeOf(event, frame)));
     frame.addEventListener("pointerleave", () => store.look.hover(null));
     frame.addEventListener("click", (event) => store.look.lock(placeOf(event, frame)));
@@ -133,7 +140,7 @@ export class PictureView extends View {
     this.problem.hidden = !store.pictures.error;
     const picture = store.picture;
     this.map.parentElement?.toggleAttribute("hidden", !picture || !store.views.includes("activations"));
-    say(this.note, picture ? picture.name || "your picture" : this.noPicture());
+    say(this.note, picture ? picture.name || this.words("your picture") : this.noPicture());
     if (picture && picture.key !== this.drawn) {
       this.drawn = picture.key;
       void this.paint(picture.data, picture.name);
@@ -161,7 +168,7 @@ export class PictureView extends View {
     this.mapped = state;
     drawTile(this.map, stack, channel, 0, store.colours, store.topOf("maps")(channel));
     this.map.dataset.shown = at;
-    this.map.setAttribute("aria-label", `Activation map of ${layer}:${channel} on the picture`);
+    this.map.setAttribute("aria-label", this.words(`Activation map of ${layer}:${channel} on the picture`));
   }
 
   private drawScores(): void {
@@ -170,11 +177,14 @@ export class PictureView extends View {
     this.scores.classList.toggle("stale", !scores);
     if (failure) this.scores.replaceChildren(el("tr", {}, el("td", { class: "why" }, failure)));
     else if (scores && scores !== this.scored) {
+      const most = Math.max(1e-9, ...scores.scores.map(([, value]) => Math.abs(value)));
       this.scores.replaceChildren(
-        ...scores.map(([label, p]) => {
-          const percent = (100 * p).toFixed(1);
-          const bar = el("div", { class: "bar", style: `width:${percent}%` });
-          return el("tr", {}, el("td", { title: label }, label), el("td", {}, bar), el("td", {}, `${percent} %`));
+        ...scores.scores.map(([label, value]) => {
+          const percent = (100 * value).toFixed(1);
+          const width = scores.shares ? percent : (100 * Math.abs(value)) / most;
+          const bar = el("div", { class: value < 0 ? "bar less" : "bar", style: `width:${width}%` });
+          const text = scores.shares ? `${percent} %` : short(value);
+          return el("tr", {}, el("td", { title: label }, label), el("td", {}, bar), el("td", {}, text));
         }),
       );
     }
@@ -183,6 +193,6 @@ export class PictureView extends View {
 
   private async paint(data: DataView, name: string): Promise<void> {
     await drawPicture(this.canvas, data);
-    this.canvas.setAttribute("aria-label", `The picture: ${name || "yours"}`);
+    this.canvas.setAttribute("aria-label", this.words(`The picture: ${name || "yours"}`));
   }
 }

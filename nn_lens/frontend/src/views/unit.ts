@@ -3,6 +3,7 @@ import { copied, el, say, short } from "../drawing/dom";
 import { drawFrom } from "../drawing/sheet";
 import { drawTile, type Stack, valueAt } from "../drawing/tiles";
 import type { Store } from "../panel/store";
+import { placeInWords } from "../panel/words";
 import { View } from "./view";
 
 interface Tile {
@@ -44,8 +45,9 @@ export class UnitView extends View {
   draw(): void {
     const { store } = this;
     const { layer, channel, row, column } = store.selection;
-    const place = row === null ? "" : `, ${row}, ${column}`;
-    say(this.address, `nl.Unit("${layer}", ${channel}${place})`);
+    const place = row === null || column === null ? [] : store.sight.placeOf({ row, column });
+    const numbers = place.map((n) => `, ${n}`).join("");
+    say(this.address, `nl.Unit("${layer}", ${channel}${numbers})`);
     this.drawFilter();
     this.drawImages();
     this.drawMap();
@@ -100,7 +102,10 @@ export class UnitView extends View {
       most.drawn = key;
       const value = short(page.activations[index]);
       say(most.caption, `wants most · ${value}`);
-      most.canvas.setAttribute("aria-label", `Maximizing image of ${layer}:${channel}, activation ${value}`);
+      most.canvas.setAttribute(
+        "aria-label",
+        this.words(`Maximizing image of ${layer}:${channel}, activation ${value}`),
+      );
     }
     const failure = store.failure("negative");
     const negative = store.answer("negative");
@@ -113,7 +118,10 @@ export class UnitView extends View {
       least.drawn = sign;
       const value = short(negative.activations[0]);
       say(least.caption, `wants least · ${value}`);
-      least.canvas.setAttribute("aria-label", `Image that ${layer}:${channel} wants least, activation ${value}`);
+      least.canvas.setAttribute(
+        "aria-label",
+        this.words(`Image that ${layer}:${channel} wants least, activation ${value}`),
+      );
     }
   }
 
@@ -127,17 +135,22 @@ export class UnitView extends View {
     if (map.drawn !== key) {
       drawTile(map.canvas, stack, channel, 0, store.colours, store.topOf("maps")(channel));
       map.drawn = key;
-      say(map.caption, `map of ${store.picture?.name || "your picture"}`);
+      say(map.caption, `map of ${store.picture?.name || this.words("your picture")}`);
       map.canvas.setAttribute("aria-label", `Activation map of ${layer}:${channel}`);
     }
     const n = channel - stack.start;
+    const { layer: shown, network } = store.sight;
+    const where = placeInWords([...stack.where.slice(3 * n + 3 - shown.places.length, 3 * n + 3)], shown, network.kind);
     const rows: [string, string][] = [
-      ["largest", `${short(stack.largest[n])} at row ${stack.where[2 * n]}, column ${stack.where[2 * n + 1]}`],
+      ["largest", `${short(stack.largest[n])} at ${where}`],
       ["mean", short(stack.mean[n])],
       ["active", `${(100 * stack.active[n]).toFixed(0)} % of places`],
     ];
     if (row !== null && column !== null)
-      rows.push([`at ${row}, ${column}`, short(valueAt(stack, channel, 0, row, column))]);
+      rows.push([
+        `at ${store.sight.placeOf({ row, column }).join(", ")}`,
+        short(valueAt(stack, channel, 0, row, column)),
+      ]);
     const told = JSON.stringify(rows);
     if (told === this.told) return;
     this.told = told;

@@ -2,6 +2,7 @@
 import { el, say } from "../drawing/dom";
 import { ofPicture, VIEWS, type ViewName, type What } from "../panel/questions";
 import type { Store } from "../panel/store";
+import { reworded, shapeOf } from "../panel/words";
 import type { Decoded } from ".";
 
 export abstract class View {
@@ -16,7 +17,7 @@ export abstract class View {
     name: ViewName,
     style: string = name,
   ) {
-    const { title } = VIEWS[name];
+    const title = this.words(VIEWS[name].title);
     const head = el("header", {}, el("h3", {}, title), this.tools);
     this.root = el("section", { class: `card ${style}`, "aria-label": title }, head, this.body, this.note);
   }
@@ -32,10 +33,17 @@ export abstract class View {
   }
 
   protected noPicture(): string {
-    const { input } = this.store.network;
-    return input.length === 3
+    const { network } = this.store;
+    return network.kind === "picture"
       ? "No picture yet: choose, drop or paste one."
-      : `This network reads ${input[0]} numbers, not pictures. Set panel.picture to such a vector.`;
+      : this.words(
+          `No picture yet: in Python, lens.picture = an array of shape ${shapeOf(network)}; or drop a .npy file.`,
+        );
+  }
+
+  /** A text about pictures, as one about what this network reads. */
+  protected words(text: string): string {
+    return reworded(text, this.store.network.kind);
   }
 
   /** Dims what is out of date until the new is there. */
@@ -73,7 +81,7 @@ export abstract class AnswerView<W extends What> extends View {
       this.paint(answer);
     }
     this.root.dataset.shown = answer ? this.shown(answer) : "";
-    if (!why) say(this.note, answer ? this.tell(answer) : this.waiting());
+    if (!why) say(this.note, this.words(answer ? this.tell(answer) : this.waiting()));
   }
 
   /** Has the present answer painted again when the card is drawn next. */

@@ -1,0 +1,43 @@
+/** What an input is called. Texts are written for pictures; networks that read something else have their own word there. */
+import type { Layer, Network } from "./protocol";
+
+export type InputKind = "picture" | "signal" | "volume" | "sequence" | "vector";
+
+const NOUNS: Record<InputKind, string> = {
+  picture: "picture",
+  signal: "signal",
+  volume: "volume",
+  sequence: "sequence",
+  vector: "input",
+};
+
+/** A text about pictures as one about what a network of this kind reads. */
+export function reworded(text: string, kind: InputKind): string {
+  if (kind === "picture") return text;
+  const noun = NOUNS[kind];
+  return text
+    .replace(/\b(?:(an?) )?(picture|image)(s?)\b/gi, (_, article: string | undefined, word: string, s: string) => {
+      const own = word[0] === word[0].toUpperCase() ? noun[0].toUpperCase() + noun.slice(1) : noun;
+      const a = article && (noun[0] === "i" ? "an" : "a");
+      const first = a && article[0] === "A" ? `A${a.slice(1)}` : a;
+      return `${first ? `${first} ` : ""}${own}${s}`;
+    })
+    .replace(/\bpixel(s?)\b/g, "place$1");
+}
+
+/** The shape of an input, as Python writes it. */
+export function shapeOf({ shape }: Network): string {
+  return `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
+}
+
+/** Whether an input has one row, so that it is drawn as a chart as wide as there is room. */
+export function isWide({ kind }: Network): boolean {
+  return kind === "signal" || kind === "sequence" || kind === "vector";
+}
+
+/** A place in words, of its numbers as a Unit has them. */
+export function placeInWords(place: number[], { places }: Pick<Layer, "places">, kind: InputKind): string {
+  if (kind !== "picture" && places.every((n) => n === 1)) return `the whole ${NOUNS[kind]}`;
+  const names = [["place"], ["row", "column"], ["slice", "row", "column"]][place.length - 1];
+  return place.map((n, i) => `${names[i]} ${n}`).join(", ");
+}
