@@ -74,7 +74,7 @@ class Layer:
             example = ",".join(str(n // 2) for n in layout.grid)
             raise UnknownUnit(
                 f"A map of {self.name!r} is {grid}, so a place in it has {len(layout.grid)} "
-                f'numbers, such as "{self.name}:{unit.channel}@{example}"; got {unit}.'
+                f'number{"s" * (len(layout.grid) > 1)}, such as "{self.name}:{unit.channel}@{example}"; got {unit}.'
             )
         if any(p >= n for p, n in zip(unit.place, layout.grid, strict=True)):
             if len(layout.grid) == 2:
