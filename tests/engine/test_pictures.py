@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import numpy as np
 import pytest
@@ -25,8 +26,13 @@ GRADIENT = np.stack(np.broadcast_arrays(np.arange(56)[None, :] * 4, np.arange(40
 SHAPE = (3, 20, 28)
 
 
+@cache
+def network(shape) -> nl.Network:
+    return small(shape[0], shape[1:])
+
+
 def seen(source, shape=SHAPE):
-    return small(shape[0], shape[1:]).picture(source).numpy()
+    return network(shape).picture(source).numpy()
 
 
 def test_all_forms_of_a_picture_are_seen_alike(tmp_path):
