@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from nn_lens.engine.maximizing.ascent import Ascent
+from nn_lens.engine.maximizing.gradients import Flowing
 from nn_lens.engine.maximizing.objective import Answers
 from nn_lens.engine.maximizing.parametrizations import Parametrization
 from nn_lens.engine.maximizing.plan import Plan
 from nn_lens.engine.maximizing.rectifiers import Lively
 from nn_lens.engine.maximizing.transforms import Transform
 from nn_lens.engine.network.arrays import as_numpy
+from nn_lens.engine.network.inputs import places_of
 from nn_lens.engine.network.network import Network
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all batches of a run share. `lively`: the rectifier calls that let the gradient through."""
+    """What all batches of a run share. `lively`: the rectifier calls that let the gradient through; `flowing`: whether it is
+    let through where the model cuts it, too.
+    """
 
     net: Network
     plan: Plan
     parametrization: Parametrization
     transform: Transform
     lively: frozenset[int]
+    flowing: bool = False
 
 
 class Batch:
@@ -48,8 +53,9 @@ class Batch:
         self.settings, self.rows = settings, np.array(rows)
         plan, transform, device = settings.plan, settings.transform, settings.net.device
         self.objective = plan.objective(self.rows.tolist())
-        drawn = torch.stack([transform.draw(g, steps) for g in generators], 1)
-        self.moves = transform.matrices(drawn, *plan.shape[1:]).to(device) if len(plan.shape) == 3 else drawn
+        sides = places_of(plan.kind, plan.shape)
+        drawn = torch.stack([transform.draw(g, steps, len(sides)) for g in generators], 1)
+        self.moves = transform.matrices(drawn, *sides).to(device) if sides else drawn
         self.ascent = Ascent(free, settings.parametrization.rate, settings.parametrization.sphere, steps)
         self.pictures = torch.zeros(len(rows), *plan.shape, device=device)
         self.scores = np.zeros(len(rows), np.float32)
@@ -60,14 +66,23 @@ class Batch:
         settings = self.settings
         with settings.net.evaluation(), torch.enable_grad():
             pictures = self._drawn()
-            moved = pictures
-            if pictures.ndim == 4 and index is not None:
-                moved = settings.transform.apply(pictures, self.moves[index])
-            with Lively(settings.lively) if settings.lively else nullcontext():
+            moved = pictures if index is None else self._moved(pictures, self.moves[index])
+            with ExitStack() as stack:
+                # The last to be entered is the first to see a call: what `Lively` does is not seen by `Flowing`.
+                if settings.lively:
+                    stack.enter_context(Lively(settings.lively))
+                if settings.flowing:
+                    stack.enter_context(Flowing())
                 scores = self._value(moved, pictures)
+            gradient = None
             if scores.requires_grad:
-                (gradient,) = torch.autograd.grad(scores.sum(), self.ascent.free)
-        if scores.requires_grad:
+                (gradient,) = torch.autograd.grad(scores.sum(), self.ascent.free, allow_unused=True)
+        if gradient is not None:
+            finite = torch.isfinite(gradient).flatten(1).all(1)
+            if not bool(finite.all()):  # a picture of NaN has no way back
+                gradient = torch.where(
+                    finite.view(-1, *[1] * (gradient.ndim - 1)), gradient, torch.zeros_like(gradient)
+                )
             self.ascent.step(gradient)
         self.pictures = pictures.detach()
         self.scores = as_numpy(scores)[: len(self.rows)]
@@ -84,15 +99,23 @@ class Batch:
         return np.asarray(self.ascent.moved.cpu().numpy())
 
     def _drawn(self) -> torch.Tensor:
-        """(N,C,H,W) pictures that the free variables stand for."""
+        """(N,C,H,W) pictures, or other inputs, that the free variables stand for."""
         return self.settings.parametrization.picture(self.ascent.free, self.settings.plan.shape)
+
+    def _moved(self, pictures: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
+        kind, transform = self.settings.plan.kind, self.settings.transform
+        if kind == "vector":
+            return pictures
+        if kind == "sequence":
+            return transform.apply(pictures.transpose(1, 2), moves).transpose(1, 2)
+        return transform.apply(pictures, moves)
 
     def _value(self, moved: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         net, plan, n = self.settings.net, self.settings.plan, len(moved)
         # Padding by the transform makes what the network sees larger than the picture.
         centres = plan.centres if moved.shape[1:] == pictures.shape[1:] else plan.padded_centres
-        if moved.ndim == 4:
+        if plan.kind != "vector":
             # An odd number of pictures takes other convolution kernels, and would differ in the last bits.
             moved = torch.cat([moved, moved[-1:]]) if n % 2 else moved
         maps = {name: m[:n] for name, m in net.outputs(moved, self.objective.layers).items()}
-        return self.objective.value(Answers(maps, pictures, centres, net.labels))
+        return self.objective.value(Answers(maps, pictures, centres, net.labels, net.kind, net.output_kind))

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from nn_lens.engine.maximizing.figure import inputs_figure
 from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.network import Network, as_network
-from nn_lens.engine.pictures.images import rgb
-from nn_lens.engine.pictures.results import Result, tile_figure
+from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError
 from nn_lens.units import Unit
 
@@ -32,10 +32,10 @@ class BeliefNetwork(nn.Module):
 
     Args:
         machines: fitted scikit-learn BernoulliRBMs, the lowest first.
-        shape: (C,H,W) of the pictures.
+        shape: (C,H,W) of the pictures, or that of another kind of input in [0,1].
     """
 
-    def __init__(self, machines: Sequence[Any], shape: tuple[int, int, int]) -> None:
+    def __init__(self, machines: Sequence[Any], shape: tuple[int, ...]) -> None:
         super().__init__()
         self.shape = shape
         self.weights = nn.ParameterList([_tensor(m.components_) for m in machines])  # (hidden, visible)
@@ -66,6 +66,7 @@ class UnitSamples(Result):
     unit: Unit
     images: np.ndarray
     sweeps: int
+    kind: str = "picture"
 
     @property
     def mean(self) -> np.ndarray:
@@ -83,7 +84,7 @@ class UnitSamples(Result):
     def figure(self) -> Figure:
         """The mean, then a tile per sample."""
         tiles = np.concatenate([self.mean[None], self.images])
-        return tile_figure(rgb(tiles), ["mean"] + [""] * len(self.images), side=0.8)
+        return inputs_figure(self.kind, tiles, ["mean"] + [""] * len(self.images), side=0.8)
 
 
 @torch.no_grad()
@@ -132,7 +133,7 @@ def sample_unit(net: Network, unit: Unit | str, *, n: int = 15, sweeps: int = 20
         visible = drawn(below)
     for lower in reversed(range(level)):
         below = model.down(lower, drawn(below))
-    return UnitSamples(unit, as_numpy(below.reshape(n, *model.shape)), sweeps)
+    return UnitSamples(unit, as_numpy(below.reshape(n, *model.shape)), sweeps, net.kind)
 
 
 def _tensor(values: np.ndarray) -> nn.Parameter:

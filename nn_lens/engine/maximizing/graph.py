@@ -1,27 +1,49 @@
-"""What one picture's way to the goal tells before the loop begins: its last rectifiers, and the memory that it takes."""
+"""What one input's way to the goal tells before the loop begins: its last rectifiers, whether a gradient comes through, and
+the memory that it takes.
+"""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from nn_lens.engine.maximizing.gradients import Flowing
 from nn_lens.engine.maximizing.plan import Plan
 from nn_lens.engine.maximizing.rectifiers import LastRectifiers
 from nn_lens.engine.network.network import Network
+from nn_lens.errors import LensError
 
 
 @dataclass(frozen=True)
 class GraphFacts:
-    """`last_rectifiers`: the calls that stand last before the goal; `bytes_each` that a picture keeps for its backward pass."""
+    """`last_rectifiers`: the calls that stand last before the goal; `bytes_each` that a picture keeps for its backward pass.
+
+    `flowing`: whether the gradient has to be let through where the model cuts it. `cut`: the layer that no gradient
+    comes from all the same, "" for the model's answer, None where there is none.
+    """
 
     last_rectifiers: frozenset[int]
     bytes_each: int
+    flowing: bool = False
+    cut: str | None = None
 
 
 def graph_facts(net: Network, plan: Plan) -> GraphFacts:
     """Of one forward pass of a grey picture."""
+    facts = _facts(net, plan, False)
+    if facts.cut is None:
+        return facts
+    try:
+        through = _facts(net, plan, True)
+    except LensError:  # what needs numbers without a graph, such as a detour through numpy
+        return facts
+    return facts if through.cut is not None else through
+
+
+def _facts(net: Network, plan: Plan, flowing: bool) -> GraphFacts:
     kept: dict[int, torch.UntypedStorage] = {}
 
     def count(t: torch.Tensor) -> Any:
@@ -32,8 +54,9 @@ def graph_facts(net: Network, plan: Plan) -> GraphFacts:
 
     weights = {p.untyped_storage().data_ptr() for p in net.model.parameters()}
     x = torch.full((1, *plan.shape), 0.5)
-    with net.evaluation(), torch.enable_grad(), LastRectifiers() as noted:
+    with net.evaluation(), torch.enable_grad(), LastRectifiers() as noted, Flowing() if flowing else nullcontext():
         with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
             maps = net.outputs(x.requires_grad_(), plan.objective([0]).layers)
         last = frozenset[int]().union(*(noted.behind(m) for m in maps.values()))
-    return GraphFacts(last, sum(storage.nbytes() for pointer, storage in kept.items() if pointer not in weights))
+    cut = next((name for name, m in maps.items() if not m.requires_grad), None)
+    return GraphFacts(last, sum(s.nbytes() for pointer, s in kept.items() if pointer not in weights), flowing, cut)

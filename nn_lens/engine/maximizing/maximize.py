@@ -20,16 +20,18 @@ import torch
 from nn_lens.engine.maximizing import parametrizations, transforms
 from nn_lens.engine.maximizing.ascent import size_of
 from nn_lens.engine.maximizing.batch import Batch, Settings
+from nn_lens.engine.maximizing.figure import inputs_figure
 from nn_lens.engine.maximizing.graph import graph_facts
+from nn_lens.engine.maximizing.inputs import in_unit_range, mean_and_deviation
 from nn_lens.engine.maximizing.linear import in_first_layer, maximizers_of
 from nn_lens.engine.maximizing.parametrizations import Parametrization
 from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal
-from nn_lens.engine.maximizing.revival import Revival
+from nn_lens.engine.maximizing.revival import revival_for
 from nn_lens.engine.maximizing.transforms import Transform
 from nn_lens.engine.network.arrays import as_numpy
+from nn_lens.engine.network.inputs import places_of
 from nn_lens.engine.network.network import Network, as_network
-from nn_lens.engine.pictures.images import rgb
-from nn_lens.engine.pictures.results import Result, tile_figure
+from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError
 
 if TYPE_CHECKING:
@@ -40,10 +42,11 @@ MEMORY = 512 << 20  # bytes that one batch may keep for its backward pass
 _MOST_PICTURES = 32  # in one batch
 _FINISHED = 16  # steps by which a unit that can be on has to be: a shorter run is a first look, and not mended
 _SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture; later ones are short
+_DEVIATIONS = 3.5  # of a signal that a unit sees, root of the sum of squares, at least: noise seldom does better
 
 
 class Step:
-    """One step of the loop: `index` from 0, (N,C,H,W) `images` in [0,1], (N,) `activations` of the moved pictures."""
+    """One step of the loop: `index` from 0, `images` as `Maximized` has them, (N,) `activations` of the moved pictures."""
 
     def __init__(self, index: int, pictures: torch.Tensor, activations: np.ndarray) -> None:
         self.index = index
@@ -52,7 +55,7 @@ class Step:
 
     @cached_property
     def images(self) -> np.ndarray:
-        """(N,C,H,W) float32 in [0,1], as they were when the activations were read."""
+        """(N,*canvas) float32, pictures in [0,1], as they were when the activations were read."""
         return as_numpy(self._pictures)
 
     def __repr__(self) -> str:
@@ -61,10 +64,11 @@ class Step:
 
 @dataclass(frozen=True, repr=False)
 class Maximized(Result):
-    """Maximizing images: (N,C,H,W) `images` in [0,1] and what they reach.
+    """Maximizing images: (N,C,H,W) `images` in [0,1] and what they reach; inputs of other kinds likewise (N,*canvas).
 
     `activations` (N,): the goal's own value on the final, untransformed pictures. `history` (steps,N): its value
-    at each step on the moved pictures. `notes`: "" or why a picture is dead.
+    at each step on the moved pictures. `notes`: "" or why a picture is dead, or no maximum. `kind` of input. `remark`: "",
+    or why the canvas is the whole input.
     """
 
     goals: tuple[str, ...]
@@ -74,20 +78,22 @@ class Maximized(Result):
     steps: int
     seconds: float
     notes: tuple[str, ...]
+    kind: str = "picture"
+    remark: str = ""
 
     @property
     def alt_text(self) -> str:
         """What the figure shows."""
         first = f"{self.goals[0]} at activation {self.activations[0]:.3g}"
         more = f" and {len(self.goals) - 1} more" if len(self.goals) > 1 else ""
-        return f"Maximizing image of {first}{more}"
+        what = "image" if self.kind == "picture" else self.kind
+        noted = f" ({self.notes[0]})" if self.notes and self.notes[0] else ""
+        return f"Maximizing {what} of {first}{noted}{more}{self.remark and f', {self.remark}'}"
 
     def figure(self) -> Figure:
-        """A tile per picture, with its goal and activation."""
-        if self.images.ndim != 4:
-            return _vector_figure(self)
+        """A tile or panel per picture, signal, volume, sequence or vector, with its goal and activation."""
         titles = [f"{g}  {a:.3g}" for g, a in zip(self.goals, self.activations, strict=True)]
-        return tile_figure(rgb(self.images), titles, side=2.0 if len(titles) < 6 else 1.2)
+        return inputs_figure(self.kind, self.images, titles)
 
 
 def maximize(
@@ -96,7 +102,7 @@ def maximize(
     *,
     steps: int | None = None,
     seed: int = 0,
-    size: int | tuple[int, int] | None = None,
+    size: int | Sequence[int] | None = None,
     parametrization: Parametrization | None = None,
     transforms: Transform | None = None,
     on_step: Callable[[Step], None] | None = None,
@@ -108,13 +114,18 @@ def maximize(
         goal: a Unit or its text, a Direction, an Objective, or a list of units and directions of one layer.
             A channel drives the centre neuron on a canvas of its receptive field and a margin, as do objectives that
             look at centre neurons only; a unit with a place, and other objectives, use the network's full input size.
+            Of a layer whose steps see what was before them, as an LSTM's, a channel drives the last.
         steps: how many; each is shorter than the one before, so that the scores rest at the last. None: 128.
         seed: of the starting pictures and the transforms; the same call gives the same bits.
-        size: side or (height, width) of the canvas in pixels.
+        size: side or (height, width) of the canvas in pixels; of signals, sequences and volumes as many numbers as they
+            have places. None: as above, or the full input size where the network takes no other, which `remark` says.
         parametrization: from `nl.parametrizations`; default Fourier with decorrelated colour, at the contrast of
-            photographs inside the receptive field.
-        transforms: from `nl.transforms`; default `standard`, none for inversion and caricature.
+            photographs inside the receptive field; of volumes without colour unless they have 3 channels; of signals
+            and sequences `signal`, at one deviation around the mean, or 3.5 in all where a unit sees few numbers; of vectors `vector`, in [0,1].
+        transforms: from `nl.transforms`; default `of_kind`, none for inversion and caricature.
         on_step: called with every `Step`.
+
+    A picture that no gradient reaches, or that answers with NaN, has a note that says so.
 
     Raises:
         LensError: units of different layers, a size the network does not take, or a failing forward.
@@ -136,7 +147,7 @@ def maximize_steps(
     *,
     steps: int | None = None,
     seed: int = 0,
-    size: int | tuple[int, int] | None = None,
+    size: int | Sequence[int] | None = None,
     parametrization: Parametrization | None = None,
     transforms: Transform | None = None,
 ) -> Iterator[Step]:
@@ -172,8 +183,10 @@ class Run:
         transform = transform if transform is not None else _usual_transform(plan)
         facts = graph_facts(self.net, plan)
         self.bytes_each = facts.bytes_each
-        drawn_as = parametrization or _usual_parametrization(plan, transform)
-        self.settings = Settings(self.net, plan, drawn_as, transform, facts.last_rectifiers)
+        drawn_as = parametrization or _usual_parametrization(self.net, plan, transform)
+        drawn_as = parametrizations.along_steps(drawn_as) if plan.kind == "sequence" else drawn_as
+        self.settings = Settings(self.net, plan, drawn_as, transform, facts.last_rectifiers, facts.flowing)
+        self._cut = facts.cut
         starts = self._exact_starts() if exact and parametrization is None else None
         self.exact = starts is not None
         most = min(_MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if plan.apart else n
@@ -182,7 +195,7 @@ class Run:
             for i in range(0, n, most)
         ]
         self.history: list[np.ndarray] = []
-        self._revival = Revival(self.net, plan)
+        self._revival = revival_for(self.net, plan)
 
     def steps(self) -> Iterator[Step]:
         """The steps as they happen."""
@@ -203,19 +216,23 @@ class Run:
             self._settle(off, pictures, activations)
         history = np.stack(self.history) if self.history else np.zeros((0, len(self.plan.names)), np.float32)
         seconds = time.perf_counter() - self._start
-        dead = self._dead() if self.history else []
-        notes = tuple(self._why_dead(i) if i in dead and a <= 0 else "" for i, a in enumerate(activations))
-        return Maximized(self.plan.names, pictures, activations, history, len(self.history), seconds, notes)
+        notes = self._notes(activations) if self.history else ("",) * len(activations)
+        return Maximized(
+            self.plan.names, pictures, activations, history, len(self.history), seconds, notes, self.net.kind,
+            self.plan.remark,
+        )  # fmt: skip
 
     # ---- where it begins ----
 
     def _exact_starts(self) -> torch.Tensor | None:
         """The free variables of the linear maximizers, where the map is linear."""
         plan, free = self.plan, self.settings.parametrization.free
-        if len(plan.shape) != 3 or free is None or plan.layer is None or not in_first_layer(self.net, plan.layer):
+        if plan.kind == "vector" or free is None or plan.layer is None or self._cut is not None:
             return None
-        linear = maximizers_of(self.net, plan)
-        if not linear.exact.all() or not linear.weights.any((1, 2, 3)).all():
+        if not in_first_layer(self.net, plan.layer):
+            return None
+        linear = maximizers_of(self.net, plan, flowing=self.settings.flowing)
+        if not linear.exact.all() or not linear.weights.reshape(len(linear.weights), -1).any(1).all():
             return None
         variables = free(torch.from_numpy(linear.images)).to(self.net.device)
         return variables / size_of(variables)  # at the contrast that all others have
@@ -282,37 +299,63 @@ class Run:
                 if settled.scores[best] > activations[row]:
                     activations[row], pictures[row] = settled.scores[best], as_numpy(settled.pictures[best])
 
-    def _why_dead(self, row: int) -> str:
-        if np.concatenate([batch.moved() for batch in self.batches])[row]:
+    def _notes(self, activations: np.ndarray) -> tuple[str, ...]:
+        """Of each picture, "" or why it is no maximum."""
+        dead, moved = self._dead(), np.concatenate([batch.moved() for batch in self.batches])
+        notes = []
+        for row, value in enumerate(activations):
+            if not np.isfinite(value):
+                notes.append(f"its answer is no number{self._broken()}")
+            elif self._cut is not None:
+                layer = f"its layer {self._cut!r} " if self._cut else ""
+                notes.append(
+                    f"no gradient comes through: the model runs {layer}under torch.inference_mode or torch.no_grad, on "
+                    f"detached or on quantized numbers; this is where it started, not a maximum"
+                )
+            elif row in dead and value <= 0:
+                notes.append(self._why_dead(row, bool(moved[row])))
+            elif not moved[row]:
+                notes.append(
+                    f"no gradient in {len(self.history)} steps, this is where it started, not a maximum{self._broken()}"
+                )
+            else:
+                notes.append("")
+        return tuple(notes)
+
+    def _why_dead(self, row: int, moved: bool) -> str:
+        if moved:
             text = f"dead: its gradient did not lift it above 0 in {len(self.history)} steps"
         else:
             starts = 1 + sum(r < len(self.history) for r in self._revivals)
             text = f"dead: no gradient in {len(self.history)} steps from {starts} start{'s' * (starts > 1)}"
         tried = self._revival.tried
-        return text + (f"; never above 0 on the {tried} views of real pictures tried" if tried else "")
+        return text + (f"; never above 0 on the {tried} {self._revival.called} tried" if tried else "")
+
+    def _broken(self) -> str:
+        """Which weights are no numbers; "" where all are."""
+        state = (*self.net.model.named_parameters(), *self.net.model.named_buffers())
+        floats = ((name, t) for name, t in state if t.is_floating_point())
+        names = [name for name, t in floats if not bool(torch.isfinite(t).all())]
+        several = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return f": {names[0]}{several} of the network's weights holds NaN or infinite values" if names else ""
 
 
 def _usual_transform(plan: Plan) -> Transform:
-    still = len(plan.shape) != 3 or (plan.single is not None and plan.single.still)
-    return transforms.NONE if still else transforms.standard(min(plan.shape[1:]), plan.whole)
+    if plan.single is not None and plan.single.still:
+        return transforms.NONE
+    return transforms.of_kind(plan.kind, places_of(plan.kind, plan.shape), plan.whole)
 
 
-def _usual_parametrization(plan: Plan, transform: Transform) -> Parametrization:
+def _usual_parametrization(net: Network, plan: Plan, transform: Transform) -> Parametrization:
     """Fourier, whose usual contrast is meant for what the goal sees of the canvas: all else may stay grey."""
-    if len(plan.shape) != 3:
+    if plan.kind == "vector":
         return parametrizations.vector()
-    sides = zip(plan.field, plan.shape[1:], strict=True)
+    sides = zip(plan.field, places_of(plan.kind, plan.shape), strict=True)
     seen = [min(1.0, (field + 2 * transform.shift) / side) for field, side in sides]
-    return parametrizations.fourier(contrast=parametrizations.CONTRAST * math.prod(seen) ** 0.5)
-
-
-def _vector_figure(result: Maximized) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 1.2 * len(result.goals) + 0.6))
-    for i, (goal, values) in enumerate(zip(result.goals, result.images, strict=True)):
-        axes = figure.add_subplot(len(result.goals), 1, i + 1)
-        axes.bar(np.arange(values.size), values.ravel())
-        axes.set_title(f"{goal}  {result.activations[i]:.3g}", fontsize=7)
-    figure.tight_layout()
-    return figure
+    share = math.prod(seen) ** 0.5
+    if in_unit_range(plan.kind):
+        return parametrizations.fourier(contrast=parametrizations.CONTRAST * share)
+    mean, deviation = mean_and_deviation(net)
+    numbers = math.prod(plan.field) * len(mean)
+    least = _DEVIATIONS / numbers**0.5  # of few numbers, noise often has more than one deviation in all
+    return parametrizations.signal(contrast=share * max(1.0, least), mean=mean, deviation=deviation)

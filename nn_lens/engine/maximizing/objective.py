@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -16,24 +17,26 @@ from nn_lens.units import Direction, Unit
 class Answers:
     """What an objective sees.
 
-    `maps` (N,C,h,w) by layer; `pictures` (N,C,H,W) in [0,1] before transforms; `centres` the (row, column) by layer
-    of the neuron in the middle of the canvas; `labels` of the classes, if the network has any.
+    `maps` (N,C,*grid) by layer; `pictures` (N,C,H,W) in [0,1] before transforms, or what else of that `kind` the network
+    reads; `centres` the place by layer of the neuron in the middle of the canvas; `labels` of the classes, if the network
+    has any; `output_kind` what its scores mean.
     """
 
     maps: Mapping[str, torch.Tensor]
     pictures: torch.Tensor
-    centres: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    centres: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
+    kind: str = "picture"
+    output_kind: str | None = "logits"
 
-    def place(self, layer: str) -> tuple[int, int]:
-        """The (row, column) of the neuron in the middle of the canvas."""
-        h, w = self.maps[layer].shape[2:]
-        return self.centres.get(layer, (h // 2, w // 2))
+    def place(self, layer: str) -> tuple[int, ...]:
+        """The place of the neuron in the middle of the canvas, such as (row, column)."""
+        return self.centres.get(layer) or tuple(n // 2 for n in self.maps[layer].shape[2:])
 
     def neuron(self, unit: Unit) -> torch.Tensor:
         """(N,) activation of a neuron; of a channel, in the middle of the canvas."""
-        row, column = unit.place or self.place(unit.layer)
-        return self.maps[unit.layer][:, unit.channel, row, column]
+        where: tuple[Any, ...] = (slice(None), unit.channel, *(unit.place or self.place(unit.layer)))
+        return self.maps[unit.layer][where]
 
     def class_index(self, target: int | str) -> int:
         """The index of a class, given as such or by its label."""

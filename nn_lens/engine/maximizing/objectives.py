@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from nn_lens.engine.maximizing.inputs import place_dims
 from nn_lens.engine.maximizing.objective import Answers, Objective
 from nn_lens.engine.maximizing.transforms import gaussian_blur
+from nn_lens.engine.network.answers import class_scores, mask_of
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.picture import read_picture
 from nn_lens.errors import LensError
@@ -26,7 +29,7 @@ _SIMILARITIES = ("dot", "cosine", "dot_cosine")
 
 
 def neuron(unit: Unit | str) -> Objective:
-    """The activation at the unit's row and column, or without them in the middle of the canvas.
+    """The activation at the unit's place, or without one in the middle of the canvas.
 
     >>> nl.objectives.neuron("relu3:1") / 2
     Objective(0.5 * neuron(relu3:1))
@@ -45,8 +48,8 @@ def channel(unit: Unit | str) -> Objective:
     """
     unit = as_unit(unit)
     return Objective(
-        f"channel({unit})", (unit.layer,), lambda a: a.maps[unit.layer][:, unit.channel].mean((1, 2)), (unit,)
-    )
+        f"channel({unit})", (unit.layer,), lambda a: _mean(a.maps[unit.layer][:, unit.channel]), (unit,)
+    )  # fmt: skip
 
 
 def layer(name: str) -> Objective:
@@ -55,7 +58,7 @@ def layer(name: str) -> Objective:
     >>> nl.maximize(nl.demo(), nl.objectives.layer("relu1"), steps=2).images.shape  # it looks at the whole canvas
     (1, 3, 64, 64)
     """
-    return Objective(f"layer({name})", (name,), lambda a: a.maps[name].square().mean((1, 2, 3)))
+    return Objective(f"layer({name})", (name,), lambda a: _mean(a.maps[name].square()))
 
 
 def token(unit: Unit | str, index: int = 0) -> Objective:
@@ -70,13 +73,14 @@ def token(unit: Unit | str, index: int = 0) -> Objective:
 
 
 def direction(
-    direction: Direction, similarity: str = "dot", power: float = 2.0, at: tuple[int, int] | str | None = None
+    direction: Direction, similarity: str = "dot", power: float = 2.0, at: tuple[int, ...] | str | None = None
 ) -> Objective:
     """How far the answers point in a direction, which is scaled to length 1.
 
     similarity: "dot", the length of the projection; "cosine", -1 to 1; "dot_cosine", dot times cosine^`power`
         (cosine from .1), which asks for both (Carter et al., 2019, "Activation atlas").
-    at: (row, column) of one neuron, "centre" for the one in the middle of the canvas; None: the mean over all places.
+    at: the place of one neuron, such as (row, column), "centre" for the one in the middle of the canvas; None: the mean
+        over all places.
 
     Raises:
         LensError: another similarity or place.
@@ -86,19 +90,21 @@ def direction(
     """
     if similarity not in _SIMILARITIES:
         raise LensError(f"similarity is one of {', '.join(_SIMILARITIES)}, got {similarity!r}.")
-    if not (at is None or at == "centre" or (isinstance(at, tuple) and len(at) == 2)):
-        raise LensError(f'at is None, "centre" or (row, column), got {at!r}.')
+    if not (at is None or at == "centre" or (isinstance(at, tuple) and 1 <= len(at) <= 3)):
+        raise LensError(f'at is None, "centre" or a place such as (row, column), got {at!r}.')
 
     def value(a: Answers) -> torch.Tensor:
         maps = a.maps[direction.layer]
         if at is not None:
-            row, column = a.place(direction.layer) if isinstance(at, str) else at
-            maps = maps[:, :, row : row + 1, column : column + 1]
-        dots = torch.einsum("nchw,c->nhw", maps, unit_vector(direction, maps))
+            place = a.place(direction.layer) if isinstance(at, str) else at
+            if len(place) != maps.ndim - 2 or any(p >= n for p, n in zip(place, maps.shape[2:], strict=True)):
+                raise LensError(f"There is no place {place} in a map of {direction.layer!r}, {tuple(maps.shape[2:])}.")
+            maps = maps[(slice(None), slice(None), *(slice(p, p + 1) for p in place))]
+        dots = torch.einsum("nc...,c->n...", maps, unit_vector(direction, maps))
         if similarity != "dot":
             cosine = dots / maps.norm(dim=1).clamp(min=1e-6)
             dots = cosine if similarity == "cosine" else dots * cosine.clamp(min=0.1) ** power
-        return dots.mean((1, 2))
+        return _mean(dots)
 
     where = "" if at is None else f", at {at}"
     return Objective(
@@ -106,24 +112,57 @@ def direction(
     )
 
 
-def logit(index: int | str) -> Objective:
+def logit(index: int | str, at: Any = None) -> Objective:
     """The raw output of a class, given by its index or label.
+
+    at: of a network that answers at each place, the place, such as (row, column), or a boolean mask of the places whose
+    scores are summed; None: those where the class wins. Where it wins nowhere that is 0, with the gradient of what it lacks
+    to win, so that it can begin to.
 
     >>> nl.maximize(nl.demo(), nl.objectives.logit("tabby cat"), steps=2).goals
     ('logit(tabby cat)',)
     """
-    return Objective(f"logit({index})", ("",), lambda a: a.maps[""][:, a.class_index(index), 0, 0])
+
+    def value(a: Answers) -> torch.Tensor:
+        answer, which = a.maps[""], a.class_index(index)
+        scores = class_scores(answer, at)[:, which]
+        if at is not None or answer[0, 0].numel() == 1:
+            return scores
+        wins = (answer.argmax(1) == which).flatten(1).any(1)
+        begin = _mean(answer[:, which] - answer.amax(1))
+        return torch.where(wins, scores, begin - begin.detach())
+
+    return Objective(f"logit({index}{_where(at)})", ("",), value)
 
 
-def probability(index: int | str) -> Objective:
-    """The softmax probability of a class, given by its index or label.
+def probability(index: int | str, at: Any = None) -> Objective:
+    """The probability of a class, given by its index or label: softmax or sigmoid of its score, by what it means.
+
+    at: as for `logit`; of dense answers it is the mean of the class's probability over those places, None: over all.
+
+    Raises:
+        LensError: when it is used with a network whose answers are values.
 
     >>> nl.objectives.probability(3) / 2
     Objective(0.5 * probability(3))
     """
-    return Objective(
-        f"probability({index})", ("",), lambda a: a.maps[""][:, :, 0, 0].softmax(1)[:, a.class_index(index)]
-    )
+
+    def value(a: Answers) -> torch.Tensor:
+        answer, which = a.maps[""], a.class_index(index)
+        if a.output_kind == "values":
+            raise LensError("The network answers with values, which have no probability; maximize objectives.logit.")
+        if a.output_kind == "probabilities":
+            return class_scores(answer, at)[:, which]
+        if a.output_kind != "dense":
+            scores = class_scores(answer, at)
+            return (scores.sigmoid() if a.output_kind in ("logit", "multilabel") else scores.softmax(1))[:, which]
+        each = answer.sigmoid() if answer.shape[1] == 1 else answer.softmax(1)
+        if at is None:
+            return _mean(each[:, which])
+        mask = mask_of(tuple(answer.shape[2:]), at).flatten().to(answer.device)
+        return each[:, which].flatten(1)[:, mask].mean(1)
+
+    return Objective(f"probability({index}{_where(at)})", ("",), value)
 
 
 # ---- several pictures at once ----
@@ -219,41 +258,46 @@ def inversion(net: Network, picture: Any, layer: str) -> Objective:
 
 
 def total_variation() -> Objective:
-    """The mean absolute difference of neighbouring pixels; subtract it for smoother pictures.
+    """The mean absolute difference of neighbouring pixels, samples or steps; subtract it for smoother pictures.
+
+    Raises:
+        LensError: when it is used with a network of vectors, which have no neighbours.
 
     >>> nl.objectives.channel("relu3:1") - 0.1 * nl.objectives.total_variation()
     Objective(channel(relu3:1) - 0.1 * total_variation())
     """
 
     def value(a: Answers) -> torch.Tensor:
-        x = a.pictures
-        return x.diff(dim=2).abs().mean((1, 2, 3)) + x.diff(dim=3).abs().mean((1, 2, 3))
+        if a.kind == "vector":
+            raise LensError("total_variation compares neighbours, and the numbers of a vector have none; use l1 or l2.")
+        first, *others = (_mean(a.pictures.diff(dim=d).abs()) for d in place_dims(a.kind))
+        return sum(others, first)
 
     return Objective("total_variation()", (), value, local=True)
 
 
 def l1(target: Any = 0.5) -> Objective:
-    """The mean absolute distance of the pixels from `target`, a number or a picture in [0,1].
+    """The mean absolute distance of the pixels from `target`, a number or a picture in [0,1]; of signals, 0 is the middle.
 
     >>> -nl.objectives.l1()
     Objective(-1 * l1(0.5))
     """
-    return Objective(f"l1({_said(target)})", (), lambda a: _off(a.pictures, target).abs().mean(1), local=True)
+    return Objective(f"l1({_said(target)})", (), lambda a: _off(a, target).abs().mean(1), local=True)
 
 
 def l2(target: Any = 0.5) -> Objective:
-    """The root mean square distance of the pixels from `target`, a number or a picture in [0,1].
+    """The root mean square distance of the pixels from `target`, a number or a picture in [0,1]; see `l1`.
 
     >>> nl.objectives.neuron("conv1:3") - nl.objectives.l2(0.25)
     Objective(neuron(conv1:3) - l2(0.25))
     """
     return Objective(
-        f"l2({_said(target)})", (), lambda a: _off(a.pictures, target).square().mean(1).add(1e-12).sqrt(), local=True
+        f"l2({_said(target)})", (), lambda a: _off(a, target).square().mean(1).add(1e-12).sqrt(), local=True
     )
 
 
 def blur(sigma: float = 1.0) -> Objective:
-    """The mean absolute difference of the picture from itself blurred with a Gaussian of `sigma` pixels.
+    """The mean absolute difference of the picture from itself blurred with a Gaussian of `sigma` pixels, samples or steps.
 
     >>> nl.objectives.logit(3) - nl.objectives.blur(2)
     Objective(logit(3) - blur(2))
@@ -262,7 +306,9 @@ def blur(sigma: float = 1.0) -> Objective:
         raise LensError(f"blur takes a sigma above 0 pixels, got {sigma}.")
 
     def value(a: Answers) -> torch.Tensor:
-        x = a.pictures
+        if a.kind == "vector":
+            raise LensError("blur compares neighbours, and the numbers of a vector have none; use l1 or l2.")
+        x = a.pictures.transpose(1, 2) if a.kind == "sequence" else a.pictures
         return (x - gaussian_blur(x, sigma)).abs().flatten(1).mean(1)
 
     return Objective(f"blur({sigma:g})", (), value, local=True)
@@ -286,18 +332,18 @@ def at_centre(goals: Sequence[Unit | Direction]) -> Objective:
         maps = a.maps[name]
         middle = a.place(name)
         places = [g.place or middle if isinstance(g, Unit) else middle for g in goals]
-        rows, columns = torch.tensor(places).T
+        where = tuple(torch.tensor(places).T)
         if all(isinstance(g, Unit) for g in goals):
-            return maps[n, channels, rows, columns]
+            return maps[(n, channels, *where)]
         directions = [Direction.of(g, maps.shape[1]) if isinstance(g, Unit) else g for g in goals]
         weights = torch.stack([unit_vector(d, maps) for d in directions])
-        return (maps[n, :, rows, columns] * weights).sum(1)
+        return (maps.movedim(1, -1)[(n, *where)] * weights).sum(1)
 
     return Objective(f"{len(goals)} units of {name}", (name,), value, tuple(goals), len(goals), True)
 
 
 def gram_similarity(maps: torch.Tensor) -> torch.Tensor:
-    """(N,) mean cosine similarity of each picture's Gram matrix over channels to those of the others; (N,C,h,w) maps.
+    """(N,) mean cosine similarity of each picture's Gram matrix over channels to those of the others; (N,C,*grid) maps.
 
     >>> nl.objectives.gram_similarity(torch.eye(2)[:, :, None, None])  # two pictures with no channel in common
     tensor([0., 0.])
@@ -341,12 +387,24 @@ def _alike(maps: torch.Tensor, target: torch.Tensor, layer: str) -> tuple[torch.
     return maps, target.to(maps)
 
 
-def _off(pictures: torch.Tensor, target: Any) -> torch.Tensor:
+def _off(answers: Answers, target: Any) -> torch.Tensor:
     """(N, pixels) distances from a number or a picture."""
+    pictures = answers.pictures
     if not isinstance(target, (int, float)):
-        target = read_picture(target, tuple(pictures.shape[1:])).to(pictures)
+        target = read_picture(target, tuple(pictures.shape[1:]), answers.kind).to(pictures)
     off: torch.Tensor = (pictures - target).flatten(1)
     return off
+
+
+def _mean(x: torch.Tensor) -> torch.Tensor:
+    """(N,) means of all but the first dimension."""
+    return x.mean(tuple(range(1, x.ndim))) if x.ndim > 1 else x
+
+
+def _where(at: Any) -> str:
+    if at is None:
+        return ""
+    return f" at {tuple(map(int, at))}" if np.ndim(at) == 1 else " on a mask"
 
 
 def _said(target: Any) -> str:

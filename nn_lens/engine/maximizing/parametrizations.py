@@ -1,4 +1,4 @@
-"""Free variables -> picture: what the maximizing loop turns, and how it becomes a picture in [0,1].
+"""Free variables -> input: what the maximizing loop turns, and how it becomes a picture in [0,1] or a signal.
 
 Reference: Olah, Mordvintsev and Schubert, 2017, "Feature visualization", section "preconditioning":
 a Fourier basis scaled to equal energy per frequency, and decorrelated colour.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from nn_lens.engine.maximizing import waves
 from nn_lens.engine.maximizing.ascent import size_of
 from nn_lens.engine.pictures.picture import read_picture
 from nn_lens.errors import LensError
@@ -26,6 +27,7 @@ from nn_lens.errors import LensError
 COLOURS = ((0.5743, 0.2858, 0.0796), (0.5858, 0.0214, -0.1405), (0.5719, -0.3089, 0.0639))
 
 CONTRAST = 0.2  # root mean square of the pixels around grey, about that of photographs
+DEVIATIONS = 4.0  # that a signal stays within
 
 SPECTRUM = Path(__file__).with_name("spectrum.npy")
 """The default of `maco`, made by the same script."""
@@ -33,11 +35,12 @@ SPECTRUM = Path(__file__).with_name("spectrum.npy")
 
 @dataclass(frozen=True)
 class Parametrization:
-    """`start(shape, generators)` gives the free variables of N pictures, `picture(free)` the (N,C,H,W) in [0,1].
+    """`start(shape, generators)` gives the free variables of N inputs, `picture(free, shape)` the (N,*shape): pictures
+    (C,H,W) and volumes (C,D,H,W) in [0,1], signals (C,L).
 
     `rate` is the length of the first step, root mean square over a picture's variables; `sphere`: whether
     they are kept at the root mean square at which they started. `free(pictures)`, where there is one, gives free variables whose
-    picture is the given one, so that the loop can start from a picture.
+    picture is the given one, so that the loop can start from a picture. `source`: what it starts from, None for noise.
     """
 
     name: str
@@ -46,16 +49,17 @@ class Parametrization:
     rate: float = 1.0
     sphere: bool = False
     free: Callable[[torch.Tensor], torch.Tensor] | None = None
+    source: Any = None
 
 
 def fourier(decay: float = 1.3, contrast: float | None = CONTRAST, colours: Any = COLOURS) -> Parametrization:
-    """Pictures as Fourier coefficients of equal energy per frequency; the default.
+    """Pictures as Fourier coefficients of equal energy per frequency; the default for pictures and volumes.
 
     decay: power of 1/frequency; more makes smoother pictures. contrast: root mean square of the pixels around
     grey, about that of photographs by default, at which the picture is kept, so that the loop looks for the best
     picture of a given contrast (a norm constraint, as Erhan et al., 2009, put one); None leaves it free.
     colours: (C,C) matrix from decorrelated to picture channels, such as `colours_of` gives, None for none; the
-    default is for RGB and left out for other channels.
+    default is for RGB pictures and clips and left out for other channels.
 
     Raises:
         LensError: a contrast that is not between 0 and .5.
@@ -66,33 +70,70 @@ def fourier(decay: float = 1.3, contrast: float | None = CONTRAST, colours: Any 
     """
     if contrast is not None and not 0 < contrast < 0.5:
         raise LensError(f"contrast is above 0 and below .5, or None, got {contrast}.")
-    deviation = 1.0 if contrast else 0.01
     before = 4.5 * contrast if contrast else None  # before the sigmoid, whose slope is 1/4 at most
+    return _waves("fourier", decay, before, colours, waves.sigmoid, lambda x: torch.logit(x, 0.01))
+
+
+def signal(decay: float = 0.65, contrast: float | None = 1.0, mean: Any = 0.0, deviation: Any = 1.0) -> Parametrization:
+    """Real numbers along time as Fourier coefficients of equal energy per octave; the default for signals and sequences.
+
+    Values are kept at a root mean square of `contrast` deviations around the mean, smoothly within 4 deviations. A
+    sequence (T,F) is smooth along its steps, each feature for itself.
+
+    decay: power of 1/frequency; more makes smoother signals. contrast: in deviations; None leaves it free. mean,
+    deviation: of what the network was trained on, a number or one for each channel or feature; `maximize` takes those
+    that the network normalizes with.
+
+    Raises:
+        LensError: a contrast that is not between 0 and 4, or a deviation of 0 or less.
+
+    >>> net = nl.Network(torch.nn.Sequential(torch.nn.Conv1d(2, 4, 5)), (2, 64))
+    >>> loud = nl.parametrizations.signal(contrast=2)
+    >>> found = nl.maximize(net, "0:1", parametrization=loud, steps=2)
+    >>> found.images.shape, bool(found.images.std() > 1.5)
+    ((1, 2, 21), True)
+    """
+    if contrast is not None and not 0 < contrast < DEVIATIONS:
+        raise LensError(f"contrast is above 0 and below {DEVIATIONS:g} deviations, or None, got {contrast}.")
+    middle, unit = (torch.as_tensor(v, dtype=torch.float32).flatten() for v in (mean, deviation))
+    if not bool((unit > 0).all()):
+        raise LensError(f"deviation is above 0, got {deviation}.")
+
+    def values(x: torch.Tensor) -> torch.Tensor:
+        return _of_channels(middle, x) + _of_channels(unit, x) * waves.bounded(x, DEVIATIONS)
+
+    def before(values: torch.Tensor) -> torch.Tensor:
+        return waves.unbounded((values - _of_channels(middle, values)) / _of_channels(unit, values), DEVIATIONS)
+
+    return _waves("signal", decay, contrast, None, values, before)
+
+
+def _waves(
+    name: str, decay: float, size: float | None, colours: Any, squash: Callable[[torch.Tensor], torch.Tensor],
+    stretch: Callable[[torch.Tensor], torch.Tensor],
+) -> Parametrization:  # fmt: skip
+    """Fourier coefficients, whose values `squash` brings into their range, from a root mean square of `size`; `stretch`
+    is its inverse.
+    """
+    deviation = 1.0 if size else 0.01
 
     def start(shape: tuple[int, ...], generators: Sequence[torch.Generator]) -> torch.Tensor:
-        c, h, w = shape[0], *_quick(*shape[1:])
-        return torch.stack([torch.randn(c, h, w // 2 + 1, 2, generator=g) for g in generators]) * deviation
+        free = (shape[0], *waves.coefficients_of(shape[1:]), 2)
+        return torch.stack([torch.randn(*free, generator=g) for g in generators]) * deviation
 
     def picture(free: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        h, w = _quick(*shape[1:])
-        spectrum = torch.view_as_complex(free) * frequency_scale(h, w, decay).to(free.device)
-        x = torch.fft.irfft2(spectrum, s=(h, w), norm="ortho")[:, :, : shape[1], : shape[2]]
-        x = _coloured(x / 4, colours)
-        if before:
+        x = _coloured(waves.to_values(free, shape[1:], decay) / 4, colours)
+        if size:
             # The picture's contrast goes with the size of its variables, which stays as it started.
-            x = _Sized.apply(x, before * size_of(free.detach()).squeeze(-1))
-        return _sigmoid(x)
+            x = waves.sized(x, size * size_of(free.detach()).squeeze(-1))
+        return squash(x)
 
     def free(pictures: torch.Tensor) -> torch.Tensor:
-        h, w = _quick(*pictures.shape[2:])
-        x = F.pad(pictures, [0, w - pictures.shape[3], 0, h - pictures.shape[2]], mode="replicate")
-        size = size_of(torch.logit(pictures, 0.01))
-        x = _plain(torch.logit(x, 0.01), colours) * 4
-        spectrum = torch.fft.rfft2(x, norm="ortho") / frequency_scale(h, w, decay).to(x.device)
-        variables = torch.view_as_real(spectrum)
-        return variables * (size[..., None] / before / size_of(variables).clamp(min=1e-12)) if before else variables
+        own = size_of(stretch(pictures))
+        variables = waves.to_coefficients(_plain(stretch(waves.fill_up(pictures)), colours) * 4, decay)
+        return variables * (own[..., None] / size / size_of(variables).clamp(min=1e-12)) if size else variables
 
-    return Parametrization("fourier", start, picture, 1.0 if contrast else 0.1, contrast is not None, free)
+    return Parametrization(name, start, picture, 1.0 if size else 0.1, size is not None, free)
 
 
 def pixels(deviation: float = 0.01, colours: Any = None) -> Parametrization:
@@ -105,7 +146,7 @@ def pixels(deviation: float = 0.01, colours: Any = None) -> Parametrization:
     """
 
     def picture(free: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        return _sigmoid(_coloured(free, colours))
+        return waves.sigmoid(_coloured(free, colours))
 
     def free(pictures: torch.Tensor) -> torch.Tensor:
         return _plain(torch.logit(pictures, 0.01), colours)
@@ -127,6 +168,8 @@ def maco(spectrum: Any = None, colours: Any = COLOURS) -> Parametrization:
         raise LensError(f"spectrum is (channels, h, w//2+1), as spectrum_of gives it; got {tuple(table.shape)}.")
 
     def start(shape: tuple[int, ...], generators: Sequence[torch.Generator]) -> torch.Tensor:
+        if len(shape) != 3:
+            raise LensError(f"maco is for pictures (C,H,W), whose magnitudes it has; this network reads {shape}.")
         c, h, w = shape
         return torch.stack([torch.rand(c, h, w // 2 + 1, generator=g) for g in generators]) * (2 * math.pi)
 
@@ -134,13 +177,15 @@ def maco(spectrum: Any = None, colours: Any = COLOURS) -> Parametrization:
         _, h, w = shape
         magnitude = _magnitudes(table, shape).to(free.device)
         x = torch.fft.irfft2(torch.polar(magnitude.expand_as(free), free), s=(h, w), norm="ortho")
-        return _sigmoid(_coloured(x, colours))
+        return waves.sigmoid(_coloured(x, colours))
 
     return Parametrization("maco", start, picture)
 
 
 def from_picture(picture: Any, decay: float = 1.3, colours: Any = COLOURS) -> Parametrization:
     """As `fourier`, starting from a picture, which is fitted to the canvas; with `layer` objectives, DeepDream.
+
+    A signal or a sequence is started from likewise, as `signal` has it; `decay` and `colours` are for pictures.
 
     Raises:
         PictureError: when it is used with a canvas that the picture does not fit.
@@ -150,22 +195,32 @@ def from_picture(picture: Any, decay: float = 1.3, colours: Any = COLOURS) -> Pa
     >>> nl.maximize(net, nl.objectives.layer("relu2"), parametrization=dream, steps=2).images.shape
     (1, 3, 64, 64)
     """
-    base = fourier(decay, colours=colours)
+    pictures, signals = fourier(decay, colours=colours), signal()
+
+    def of(dimensions: int) -> Parametrization:
+        return signals if dimensions == 2 else pictures
+
+    def free(values: torch.Tensor) -> torch.Tensor:
+        way = of(values.ndim - 1).free
+        assert way is not None
+        return way(values)
 
     def start(shape: tuple[int, ...], generators: Sequence[torch.Generator]) -> torch.Tensor:
-        assert base.free is not None
-        free = base.free(read_picture(picture, shape).float()[None])
-        several: torch.Tensor = free.expand(len(generators), *free.shape[1:]).clone()
+        begun = free(read_picture(picture, shape).float()[None])
+        several: torch.Tensor = begun.expand(len(generators), *begun.shape[1:]).clone()
         return several
 
-    return replace(base, name="from_picture", start=start, rate=0.1)
+    def values(variables: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        return of(len(shape)).picture(variables, shape)
+
+    return Parametrization("from_picture", start, values, 0.1, True, free, picture)
 
 
 def ball(radius: float, centre: float = 0.5) -> Parametrization:
     """Inputs at a distance of `radius` (root of the sum of squares) from a uniform one: a norm constraint.
 
     Reference: Erhan et al., 2009, "Visualizing higher-layer features of a deep network", activation maximization.
-    Values beyond [0,1] are cut where the input is a picture.
+    Values beyond [0,1] are cut where the input is a picture or a volume.
 
     >>> found = nl.maximize(nl.demo(), "relu1:5", parametrization=nl.parametrizations.ball(1.0), steps=2)
     >>> round(float(((found.images - 0.5) ** 2).sum() ** 0.5), 3)
@@ -177,13 +232,13 @@ def ball(radius: float, centre: float = 0.5) -> Parametrization:
     def picture(free: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         norm = free.flatten(1).norm(dim=1).clamp(min=1e-12)
         x: torch.Tensor = centre + free * (radius / norm).view(-1, *[1] * len(shape))
-        return x.clamp(0, 1) if len(shape) == 3 else x
+        return x.clamp(0, 1) if len(shape) >= 3 else x
 
     return Parametrization("ball", _noise(1.0), picture, sphere=True)
 
 
 def vector(low: float | Sequence[float] = 0.0, high: float | Sequence[float] = 1.0) -> Parametrization:
-    """Inputs that are no pictures: one free number per feature, kept between `low` and `high`.
+    """Inputs that are no pictures: free numbers, kept between `low` and `high`, which may differ from feature to feature.
 
     >>> net = nl.Network(torch.nn.Sequential(torch.nn.Linear(4, 2)), (4,))
     >>> found = nl.maximize(net, "0:1", parametrization=nl.parametrizations.vector(low=-1, high=2), steps=4)
@@ -195,10 +250,34 @@ def vector(low: float | Sequence[float] = 0.0, high: float | Sequence[float] = 1
         raise LensError("vector needs low below high for every feature.")
 
     def picture(free: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        below, above = (b.to(free.device) for b in bounds)
-        return below + (above - below) * _sigmoid(free)
+        below, above = (_of_channels(b.to(free.device), free) for b in bounds)
+        return below + (above - below) * waves.sigmoid(free)
 
-    return Parametrization("vector", _noise(0.01), picture)
+    def free(vectors: torch.Tensor) -> torch.Tensor:
+        below, above = (_of_channels(b.to(vectors.device), vectors) for b in bounds)
+        return torch.logit((vectors - below) / (above - below), 0.01)
+
+    return Parametrization("vector", _noise(0.01), picture, free=free)
+
+
+def along_steps(drawn: Parametrization) -> Parametrization:
+    """A parametrization of signals (C,L) as one of sequences (T,F): each feature is a channel."""
+
+    def start(shape: tuple[int, ...], generators: Sequence[torch.Generator]) -> torch.Tensor:
+        if drawn.source is None:
+            return drawn.start(shape[::-1], generators)
+        begun = free(read_picture(drawn.source, shape, "sequence").float()[None])
+        several: torch.Tensor = begun.expand(len(generators), *begun.shape[1:]).clone()
+        return several
+
+    def free(sequences: torch.Tensor) -> torch.Tensor:
+        assert drawn.free is not None
+        return drawn.free(sequences.transpose(1, 2))
+
+    return replace(
+        drawn, start=start, free=None if drawn.free is None else free,
+        picture=lambda free, shape: drawn.picture(free, shape[::-1]).transpose(1, 2),
+    )  # fmt: skip
 
 
 # ---- statistics of pictures ----
@@ -234,36 +313,6 @@ def spectrum_of(pictures: Any, colours: Any = COLOURS) -> torch.Tensor:
     return magnitudes
 
 
-@lru_cache(maxsize=64)
-def frequency_scale(height: int, width: int, decay: float = 1.0) -> torch.Tensor:
-    """(H, W//2+1) factor 1/frequency^decay of each coefficient; the lowest counts as one wave per picture."""
-    scale: torch.Tensor = _frequencies(height, width).clamp(min=1 / max(height, width)) ** -decay
-    return scale
-
-
-@lru_cache(maxsize=64)
-def _quick(*sides: int) -> tuple[int, ...]:
-    """Each side, or the next even one that the Fourier transform is quick at: no prime factor above 7."""
-
-    def smooth(n: int) -> bool:
-        for p in (2, 3, 5, 7):
-            while n % p == 0:
-                n //= p
-        return n == 1
-
-    return tuple(
-        n if n % 2 == 0 and smooth(n) else next(m for m in range(n + n % 2, 2 * n + 4, 2) if smooth(m)) for n in sides
-    )
-
-
-def _frequencies(height: int, width: int) -> torch.Tensor:
-    """(H, W//2+1) in cycles per pixel."""
-    fy = torch.fft.fftfreq(height)[:, None]
-    fx = torch.fft.rfftfreq(width)[None]
-    frequencies: torch.Tensor = (fx**2 + fy**2).sqrt()
-    return frequencies
-
-
 @cache
 def _default_spectrum() -> torch.Tensor:
     return torch.from_numpy(np.load(SPECTRUM).astype(np.float32))
@@ -282,7 +331,7 @@ def _magnitudes(table: torch.Tensor | None, shape: tuple[int, ...]) -> torch.Ten
     rolled = torch.cat([torch.fft.fftshift(table, dim=1), torch.fft.fftshift(table, dim=1)[:, :1]], 1)
     fy = torch.fft.fftfreq(height)[:, None].expand(-1, width // 2 + 1)
     fx = torch.fft.rfftfreq(width)[None].expand(height, -1)
-    f = _frequencies(height, width)
+    f = waves.frequencies((height, width))
     shortest = 1 / max(h, w)
     stretch = (shortest / f.clamp(min=1e-9)).clamp(min=1.0)  # frequencies the table does not have
     y = (fy * stretch + h // 2 / h) * 2 * h / h - 1
@@ -303,27 +352,9 @@ def _as_batch(pictures: Any) -> torch.Tensor:
     return x
 
 
-class _Sized(torch.autograd.Function):
-    """(N,C,H,W) brought to root mean squares (N,1,1,1); summed in double precision, see `size_of`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
-        own = size_of(x).clamp(min=1e-12)
-        ctx.save_for_backward(x, own, size)
-        return x * (size / own)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        x, own, size = ctx.saved_tensors
-        along = (grads[0] * x).mean((1, 2, 3), keepdim=True, dtype=torch.float64).to(x.dtype)
-        return (grads[0] - x * (along / own**2)) * (size / own), None
-
-
-def _sigmoid(x: torch.Tensor) -> torch.Tensor:
-    """In double precision: at the ends of its memory torch takes another exponential, so that in single precision the
-    last bit of a picture would depend on its neighbours.
-    """
-    return torch.sigmoid(x.double()).to(x.dtype)
+def _of_channels(numbers: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """(C,) or one number, to go with (N,C,...)."""
+    return numbers if numbers.ndim == 0 else numbers.to(x.device).view(-1, *[1] * (x.ndim - 2))
 
 
 def _noise(deviation: float) -> Callable[[tuple[int, ...], Sequence[torch.Generator]], torch.Tensor]:
@@ -331,7 +362,7 @@ def _noise(deviation: float) -> Callable[[tuple[int, ...], Sequence[torch.Genera
 
 
 def _matrix(x: torch.Tensor, colours: Any) -> torch.Tensor | None:
-    if colours is None or (colours is COLOURS and x.shape[1] != 3):
+    if colours is None or (colours is COLOURS and (x.shape[1] != 3 or x.ndim < 4)):
         return None
     matrix = torch.as_tensor(colours, dtype=x.dtype, device=x.device)
     if matrix.shape != (x.shape[1], x.shape[1]):
@@ -345,9 +376,8 @@ def _coloured(x: torch.Tensor, colours: Any) -> torch.Tensor:
     if matrix is None:
         return x
     # Added up channel by channel: a matrix product takes another order with the number of pictures.
-    return sum(
-        (x[:, k : k + 1] * matrix[:, k, None, None] for k in range(1, len(matrix))), x[:, :1] * matrix[:, 0, None, None]
-    )
+    columns = [matrix[:, k].view(-1, *[1] * (x.ndim - 2)) for k in range(len(matrix))]
+    return sum((x[:, k : k + 1] * columns[k] for k in range(1, len(columns))), x[:, :1] * columns[0])
 
 
 def _plain(x: torch.Tensor, colours: Any) -> torch.Tensor:

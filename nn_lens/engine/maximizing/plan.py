@@ -11,33 +11,44 @@ import numpy as np
 import torch
 
 from nn_lens.engine.maximizing import objectives
+from nn_lens.engine.maximizing.inputs import rest, with_places
 from nn_lens.engine.maximizing.objective import Objective
+from nn_lens.engine.network.inputs import places_of
 from nn_lens.engine.network.network import Network, receptive_field
-from nn_lens.errors import LensError
+from nn_lens.engine.network.receptive_field import ReceptiveField
+from nn_lens.errors import LensError, NetworkError, one_line
 from nn_lens.units import Direction, Unit
 
 Goal = Unit | str | Direction | Objective | Sequence[Unit | str | Direction]
 
 MARGIN = 16  # pixels of canvas beyond the receptive field
+_PLACES = 4096  # of a layer whose fields are compared one by one
+_SIZES = {
+    "picture": "a side or (height, width) in pixels", "signal": "a length", "sequence": "a number of steps",
+    "volume": "a side or (depth, height, width) in voxels",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Plan:
     """The pictures that a goal asks for.
 
-    `names` one per picture; `shape` (C,H,W) of the canvas; `centres` the neuron in its middle, by layer, and
-    `padded_centres` in the middle of the canvas with the border that a transform adds; `field` (height, width) of the
-    middle part that the goal sees; `whole`: whether that is all of it, wherever it looks.
-    `goals` are units and directions of one layer, a picture each, or one objective, which makes all pictures.
+    `names` one per picture; `shape` of the canvas, such as (C,H,W), for a network of that `kind` of input; `centres` the
+    neuron in its middle, by layer, and `padded_centres` in the middle of the canvas with the border that a transform
+    adds; `field` (height, width) of the middle part that the goal sees; `whole`: whether that is all of it, wherever it
+    looks. `goals` are units and directions of one layer, a picture each, or one objective, which makes all pictures.
+    `remark`: "", or why the canvas is not the usual one.
     """
 
     goals: tuple[Unit | Direction | Objective, ...]
     names: tuple[str, ...]
     shape: tuple[int, ...]
-    centres: dict[str, tuple[int, int]]
-    padded_centres: dict[str, tuple[int, int]]
+    centres: dict[str, tuple[int, ...]]
+    padded_centres: dict[str, tuple[int, ...]]
     field: tuple[int, ...]
     whole: bool
+    kind: str = "picture"
+    remark: str = ""
 
     @property
     def single(self) -> Objective | None:
@@ -72,7 +83,7 @@ class Plan:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
-def read_goal(net: Network, goal: Goal, size: int | tuple[int, int] | None = None, padding: int = 0) -> Plan:
+def read_goal(net: Network, goal: Goal, size: int | Sequence[int] | None = None, padding: int = 0) -> Plan:
     """The goal, read and checked against the network. padding: pixels that the transform adds on each side.
 
     Raises:
@@ -89,12 +100,20 @@ def read_goal(net: Network, goal: Goal, size: int | tuple[int, int] | None = Non
         goals, names = units, tuple(map(str, units))
         read = (units[0].layer,)
         local = () if any(isinstance(u, Unit) and u.place for u in units) else read
-    shape = _canvas(net, local, size)
     read = tuple(dict.fromkeys(name for name in read if name))
-    centres = central_neurons(net, read, shape)
-    padded = central_neurons(net, read, _padded(shape, padding)) if padding else centres
-    whole = not local or any(receptive_field(net, name).whole for name in local)
-    return Plan(goals, names, shape, centres, padded, _field(net, local, shape), whole)
+    shape, remark = _canvas(net, local, size), ""
+    try:
+        centres = central_neurons(net, read, shape)
+    except NetworkError as error:
+        if size is not None or shape == net.input_shape:
+            raise
+        # Some networks take one size only: they check it, flatten with a fixed number, or add an embedding of places.
+        remark = f"on the whole input, as the network does not take a canvas of {shape}: {_cause(error)}"
+        shape = net.input_shape
+        centres = central_neurons(net, read, shape)
+    padded = central_neurons(net, read, _padded(net, shape, padding)) if padding else centres
+    whole = not local or any(_sees_all(net, name) for name in local)
+    return Plan(goals, names, shape, centres, padded, _field(net, local, shape), whole, net.kind, remark)
 
 
 def _check(net: Network, goal: Objective) -> None:
@@ -125,46 +144,92 @@ def _units_of_one_layer(net: Network, goal: Any) -> tuple[Unit | Direction, ...]
 
 def _canvas(net: Network, layers: Sequence[str], size: Any) -> tuple[int, ...]:
     """The shape of the pictures: just larger than the receptive field where only the middle of `layers` counts."""
-    shape = net.input_shape
-    if len(shape) != 3:
-        if size is not None:
-            raise LensError(f"This network reads vectors of {shape[0]} numbers; it takes no size.")
-        return shape
+    shape, places = net.input_shape, places_of(net.kind, net.input_shape)
     if size is not None:
-        height, width = (size, size) if isinstance(size, int) else size
-        if min(height, width) < 1:
-            raise LensError(f"size is a side or (height, width) in pixels, got {size}.")
-        return shape[0], int(height), int(width)
-    return shape[0], *(min(n, side + MARGIN) for n, side in zip(shape[1:], _field(net, layers, shape), strict=True))
+        return with_places(net.kind, shape, _sides(net.kind, shape, len(places), size))
+    sides = (min(n, side + MARGIN) for n, side in zip(places, _field(net, layers, shape), strict=True))
+    return with_places(net.kind, shape, tuple(sides))
 
 
-def _padded(shape: tuple[int, ...], padding: int) -> tuple[int, ...]:
-    return shape if len(shape) != 3 else (shape[0], *(side + 2 * padding for side in shape[1:]))
+def _sides(kind: str, shape: tuple[int, ...], places: int, size: Any) -> tuple[int, ...]:
+    """A size that was asked for, as a number for each of so many dimensions."""
+    if not places:
+        raise LensError(f"This network reads vectors of {shape[0]} numbers; it takes no size.")
+    try:
+        sides = (int(size),) * places if np.ndim(size) == 0 else tuple(int(n) for n in size)
+    except (TypeError, ValueError):
+        sides = ()
+    if len(sides) != places or min(sides) < 1:
+        raise LensError(f"size is {_SIZES[kind]}, got {size!r}.")
+    return sides
+
+
+def _padded(net: Network, shape: tuple[int, ...], padding: int) -> tuple[int, ...]:
+    return with_places(net.kind, shape, [side + 2 * padding for side in places_of(net.kind, shape)])
+
+
+def _sees_all(net: Network, name: str) -> bool:
+    return net.kind == "vector" or receptive_field(net, name).whole
 
 
 def _field(net: Network, layers: Sequence[str], shape: tuple[int, ...]) -> tuple[int, ...]:
     """The sides of the largest receptive field of `layers`, at most the canvas; the canvas where there is none."""
-    fields = [receptive_field(net, name) for name in layers] if len(shape) == 3 else []
+    places = places_of(net.kind, shape)
+    fields = [receptive_field(net, name) for name in layers] if places else []
     if not fields or any(field.whole for field in fields):
-        return shape[1:]
-    return tuple(min(n, max(f.size[axis] for f in fields)) for axis, n in enumerate(shape[1:]))
+        return places
+    return tuple(min(n, max(f.size[axis] for f in fields)) for axis, n in enumerate(places))
 
 
-def central_neurons(net: Network, names: Sequence[str], shape: tuple[int, ...]) -> dict[str, tuple[int, int]]:
-    """The neuron whose box is best centred on a canvas of `shape`; the middle of the map where boxes are not known."""
+def central_neurons(net: Network, names: Sequence[str], shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The neuron whose box is best centred on a canvas of `shape`, by layer.
+
+    Where boxes are not known, or each neuron sees the whole input, it is the middle of the map; of a row of places of
+    which some see more than others, as in an LSTM, whose last step has seen all before it, the one that sees most.
+
+    Raises:
+        NetworkError: the network does not take inputs of that shape, or does not answer to each by itself.
+    """
     names = [name for name in names if net.layer_and_token(name)[1] is None]
-    if len(shape) != 3 or not names:
+    if net.kind == "vector" or not names:
         return {}
     with net.evaluation(), torch.no_grad():
-        maps = net.outputs(torch.full((1, *shape), 0.5), names)
-    return {
-        name: (_middle(net, name, maps[name], shape, 0), _middle(net, name, maps[name], shape, 1)) for name in names
-    }
+        maps = net.outputs(rest(net, 2, shape), names)
+    for name, answer in maps.items():
+        if len(answer) != 2 or 0 in answer.shape:
+            raise NetworkError(
+                f"Layer {name!r} answers with {len(answer)} maps to 2 inputs of {shape}: the network folds inputs of that "
+                f"size into one another. It reads {net.input_shape}."
+            )
+    return {name: _centre(net, name, tuple(maps[name].shape[2:]), shape) for name in names}
 
 
-def _middle(net: Network, name: str, maps: torch.Tensor, shape: tuple[int, ...], axis: int) -> int:
-    field, n = receptive_field(net, name), maps.shape[2 + axis]
-    if field.whole:
-        return int(n // 2)
+def _centre(net: Network, name: str, grid: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    field, places = receptive_field(net, name), places_of(net.kind, shape)
+    if field.whole or len(grid) != len(field.size):
+        middle = tuple(n // 2 for n in grid)
+        some = len(grid) < 2 and shape == net.input_shape and grid == net[name].layout.grid and grid[0] <= _PLACES
+        return _seeing_most(field, grid[0], middle) if some else middle
+    # Of as many dimensions as the input.
+    return tuple(_middle(field, axis, grid[axis], side) for axis, side in enumerate(places))
+
+
+def _middle(field: ReceptiveField, axis: int, n: int, side: int) -> int:
+    if not field.stride[axis]:
+        return n // 2
     boxes = field.offset[axis] + field.stride[axis] * np.arange(n) + field.size[axis] / 2
-    return int(np.argmin(np.abs(boxes - shape[1 + axis] / 2)))
+    return int(np.argmin(np.abs(boxes - side / 2)))
+
+
+def _seeing_most(field: ReceptiveField, n: int, middle: tuple[int, ...]) -> tuple[int, ...]:
+    """Of n places in a row the one whose box is largest, the nearest to the middle of those."""
+    axes = len(field.input_size)
+    boxes = np.array([field.box(i) for i in range(n)])
+    sizes = np.prod(boxes[:, axes:] - boxes[:, :axes], axis=1)
+    largest = np.flatnonzero(sizes == sizes.max())
+    return (int(largest[np.argmin(np.abs(largest - middle[0]))]),)
+
+
+def _cause(error: NetworkError) -> str:
+    """What the model itself said."""
+    return one_line(error.__cause__ or error).rstrip(".")

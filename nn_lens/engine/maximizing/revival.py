@@ -1,18 +1,25 @@
-"""Bringing a unit to life that no gradient reaches: starting from the real picture that drives it most."""
+"""Bringing a unit to life that no gradient reaches: starting from the real picture that drives it most.
+
+Signals, volumes, sequences and vectors, of which no package ships any, start from the random one that does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from nn_lens.engine.maximizing.inputs import in_unit_range, place_dims, random, rest
 from nn_lens.engine.maximizing.plan import Plan
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.units import Unit
 
 _PLACES = 3  # a picture's strongest places that are tried as a start
+_RANDOM = 64  # random inputs
 
 
 class Revival:
@@ -20,6 +27,8 @@ class Revival:
 
     The pictures are the network's samples, or those that installed packages ship.
     """
+
+    called = "views of real pictures"
 
     def __init__(self, net: Network, plan: Plan) -> None:
         self.net, self.plan = net, plan
@@ -51,20 +60,67 @@ class Revival:
         for value, index in zip(values.tolist(), where.tolist(), strict=True):
             if value > 0:
                 view, place = divmod(index, own[0].numel())
-                canvases.append(field.cut(views[view], divmod(place, own.shape[2]), self.plan.shape))
+                where_seen = np.unravel_index(place, own.shape[1:])
+                canvases.append(field.cut(views[view], [int(i) for i in where_seen], self.plan.shape))
         if not canvases:
             return None
         stack = torch.stack(canvases)
-        row, column = unit.place or self.plan.centres[unit.layer]
-        scores = self.net.outputs(stack, [unit.layer])[unit.layer][:, unit.channel, row, column]
+        scores = _values(unit, self.plan, self.net.outputs(stack, [unit.layer])[unit.layer])
         best = int(scores.argmax())
         return stack[best] if float(scores[best]) > 0 else None
 
 
+class RandomRevival:
+    """As `Revival`, looked for in random inputs of the canvas' size: half of them noise, half of them smooth."""
+
+    called = "random inputs"
+
+    def __init__(self, net: Network, plan: Plan) -> None:
+        self.net, self.plan, self.tried = net, plan, 0
+
+    def starts(self, rows: Sequence[int]) -> dict[int, torch.Tensor]:
+        """By row, the canvas of `_RANDOM` that drives the row's unit most; only where above 0."""
+        layer, best = self.plan.layer, dict[int, torch.Tensor]()
+        if layer is None:
+            return best
+        canvases = _random(self.net, self.plan.shape)
+        self.tried = len(canvases)
+        with self.net.evaluation(), torch.no_grad():
+            batches = canvases.split(self.net.batch_size())
+            maps = torch.cat([self.net.outputs(batch, [layer])[layer] for batch in batches])
+        for row in rows:
+            unit = self.plan.unit(row)
+            values = None if unit is None else _values(unit, self.plan, maps)
+            if values is not None and float(values.max()) > 0:
+                best[row] = canvases[int(values.argmax())]
+        return best
+
+
+def revival_for(net: Network, plan: Plan) -> Revival | RandomRevival:
+    """What looks for starts for the dead units of a plan, by the kind of input."""
+    return Revival(net, plan) if net.kind == "picture" else RandomRevival(net, plan)
+
+
+def _values(unit: Unit, plan: Plan, maps: torch.Tensor) -> torch.Tensor:
+    """(N,) the unit's own values in (N,C,*grid) maps of its layer."""
+    place = unit.place or plan.centres.get(unit.layer) or (0,) * (maps.ndim - 2)
+    where: tuple[Any, ...] = (slice(None), unit.channel, *place)
+    return maps[where]
+
+
+def _random(net: Network, shape: tuple[int, ...]) -> torch.Tensor:
+    """(n,*shape) random inputs of the same contrast."""
+    noise = random(net, _RANDOM, shape, torch.Generator().manual_seed(0))
+    smooth, middle = noise[_RANDOM // 2 :], rest(net, 1, shape)
+    for dim in place_dims(net.kind):
+        # The mean of three independent neighbours deviates less by the root of 3.
+        smooth = middle + (sum(smooth.roll(i, dim) for i in range(3)) / 3 - middle) * 3**0.5
+    smooth = smooth.clamp(0, 1) if in_unit_range(net.kind) else smooth
+    return torch.cat([noise[: _RANDOM // 2], smooth])
+
+
 def _views(net: Network) -> torch.Tensor | None:
     """(N,C,H,W): each real picture whole, its middle and its four corners at twice the size; None without pictures."""
-    if len(net.input_shape) != 3:
-        return None
     height, width = net.input_shape[1:]
     views = []
     for source in (net.samples or sample_pictures(net.input_shape)).values():

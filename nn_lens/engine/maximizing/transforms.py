@@ -1,7 +1,7 @@
 """Robustness transforms: small random moves that each picture of a batch draws for itself.
 
-A whole stack of them is one affine resampling per step, with a reflected border, and one blur. What is drawn comes
-from a generator per picture, so that a picture does not depend on what shares its batch. The moves of one picture
+A whole stack of them is one affine resampling per step, with a reflected border, and one blur; signals and volumes are
+moved along each of their dimensions likewise, but not turned. What is drawn comes from a generator per picture, so that a picture does not depend on what shares its batch. The moves of one picture
 cover their ranges evenly from step to step (Sobol, 1967): the gradients of a few steps then tell of the whole range.
 """
 
@@ -30,29 +30,51 @@ class Transform:
     padding: int = 0
     blur: float = 0.0
 
-    def draw(self, generator: torch.Generator, steps: int) -> torch.Tensor:
-        """(steps, 4) numbers for one picture: angle in radians, scale, shift down and right in pixels."""
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        u = torch.quasirandom.SobolEngine(4, scramble=True, seed=seed).draw(steps) * 2 - 1
-        ranges = torch.tensor([math.radians(self.angle), self.zoom, self.shift, self.shift])
-        return u * ranges + torch.tensor([0.0, 1.0, 0.0, 0.0])
+    def draw(self, generator: torch.Generator, steps: int, places: int = 2) -> torch.Tensor:
+        """(steps, 4) numbers for one picture: angle in radians, scale, shift down and right in pixels.
 
-    def matrices(self, drawn: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """(..., 2, 3) affine moves of padded pictures of height x width, from (..., 4) drawn numbers."""
-        h, w = height + 2 * self.padding, width + 2 * self.padding
+        places: dimensions along which it moves; of volumes (steps, 5), whose third last is the shift in depth.
+        """
+        shifts = max(2, places)
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        u = torch.quasirandom.SobolEngine(2 + shifts, scramble=True, seed=seed).draw(steps) * 2 - 1
+        ranges = torch.tensor([math.radians(self.angle), self.zoom, *[self.shift] * shifts])
+        return u * ranges + torch.tensor([0.0, 1.0, *[0.0] * shifts])
+
+    def matrices(self, drawn: torch.Tensor, *sides: int) -> torch.Tensor:
+        """(..., 2, 3) affine moves of padded pictures of height x width, from (..., 4) drawn numbers; `sides` of a signal
+        are its length, and of a volume, (..., 3, 4), its depth, height and width.
+        """
+        if len(sides) == 3:
+            return self._straight(drawn, sides)
+        h, w = (side + 2 * self.padding for side in (1 - 2 * self.padding, *sides)[-2:])
         angle, zoom, down, right = drawn.unbind(-1)
         c, s = angle.cos() * zoom, angle.sin() * zoom
+        if len(sides) == 1:  # a picture of one row, whose only row stays where it is
+            none = torch.zeros_like(zoom)
+            flat = [torch.stack([zoom, none, right * 2 / w], -1), torch.stack([none, none + 1, none], -1)]
+            return torch.stack(flat, -2)
         # Coordinates run from -1 to 1 over both sides: a turn of a non-square picture needs their ratio.
         rows = [torch.stack([c, -s * h / w, right * 2 / w], -1), torch.stack([s * w / h, c, down * 2 / h], -1)]
         return torch.stack(rows, -2)
 
+    def _straight(self, drawn: torch.Tensor, sides: tuple[int, ...]) -> torch.Tensor:
+        _, zoom, *shifts = drawn.unbind(-1)
+        moves = [shift * 2 / (side + 2 * self.padding) for shift, side in zip(shifts, sides, strict=True)]
+        scaled = zoom[..., None, None] * torch.eye(3, dtype=drawn.dtype)
+        return torch.cat([scaled, torch.stack(moves[::-1], -1)[..., None]], -1)
+
     def apply(self, x: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-        """(N,C,H,W) pictures, each moved by its row of `matrices` (N,2,3); differentiable."""
+        """(N,C,H,W) pictures, (N,C,L) signals or (N,C,D,H,W) volumes, each moved by its row of `matrices`; differentiable."""
+        places = x.ndim - 2
         if self.padding:
-            x = F.pad(x, [self.padding] * 4, mode="reflect" if self.padding < min(x.shape[2:]) else "replicate")
+            inside = self.padding < min(x.shape[2:])
+            x = F.pad(x, [self.padding] * (2 * places), mode="reflect" if inside else "replicate")
         if self.shift or self.angle or self.zoom:
-            grid = F.affine_grid(matrices.to(x), list(x.shape), align_corners=False)
-            x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+            flat = x[:, :, None] if places == 1 else x
+            grid = F.affine_grid(matrices.to(flat), list(flat.shape), align_corners=False)
+            flat = F.grid_sample(flat, grid, padding_mode="reflection", align_corners=False)
+            x = flat[:, :, 0] if places == 1 else flat
         return gaussian_blur(x, self.blur) if self.blur else x
 
 
@@ -135,20 +157,44 @@ def standard(side: int = 224, whole: bool = False) -> Transform:
     return compose([jitter(shift), rotate(8), scale(0.08), blur(0.7)])
 
 
+def of_kind(kind: str, sides: Sequence[int], whole: bool = False) -> Transform:
+    """The default for a kind of input with these sides: `standard` for pictures; signals and volumes are shifted only.
+
+    A signal is shifted by a sixteenth of its length, a volume by one of its shortest side, by 1 to 6 places. The steps of
+    a sequence and the numbers of a vector have their meaning by where they stand, and stay there.
+
+    >>> nl.transforms.of_kind("signal", [40])
+    Transform(shift=2.5, angle=0.0, zoom=0.0, padding=0, blur=0.0)
+    """
+    if kind == "picture":
+        return standard(min(sides), whole)
+    if kind in ("signal", "volume"):
+        return jitter(min(6.0, max(1.0, min(sides) / 16)))
+    return NONE
+
+
 NONE = Transform()
 
 
 def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of (N,C,H,W) pictures, with a border that repeats its last pixel.
+    """Gaussian blur of (N,C,H,W) pictures, with a border that repeats its last pixel; of signals and volumes likewise.
 
     >>> nl.transforms.gaussian_blur(torch.ones(1, 3, 8, 10), 1.5).shape
     torch.Size([1, 3, 8, 10])
     """
-    radius = max(1, round(3 * sigma))
+    radius, places = max(1, round(3 * sigma)), x.ndim - 2
     line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device) / sigma) ** 2)
-    kernel = torch.outer(line, line) / line.sum() ** 2
-    x = F.pad(x, [radius] * 4, mode="replicate").contiguous(memory_format=torch.channels_last)
-    return F.conv2d(x, kernel.expand(x.shape[1], 1, -1, -1), groups=x.shape[1])
+    x = F.pad(x, [radius] * (2 * places), mode="replicate")
+    if places == 2:
+        kernel = torch.outer(line, line) / line.sum() ** 2
+        x = x.contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, kernel.expand(x.shape[1], 1, -1, -1), groups=x.shape[1])
+    convolve = F.conv1d if places == 1 else F.conv3d
+    for axis in range(places):
+        sides = [-1 if i == axis else 1 for i in range(places)]
+        kernel = (line / line.sum()).view(1, 1, *sides).expand(x.shape[1], *[-1] * (places + 1))
+        x = convolve(x, kernel, groups=x.shape[1])
+    return x
 
 
 def _at_least_0(name: str, value: float) -> float:
