@@ -96,7 +96,7 @@ class PictureTrait(_NetworkTrait):
         if value is None or value is obj._trait_values.get(self.name):
             return value
         net: Network = obj.session.net
-        return as_image(value, net.input_shape, net.kind)
+        return as_image(value, net.input_shape, net.kind, net.normalizes)
 
     def set(self, obj: Any, value: Any) -> None:
         """As traitlets does, but telling of a change whenever the object is another."""

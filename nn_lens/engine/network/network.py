@@ -131,6 +131,11 @@ class Network:
         return self._runner.device
 
     @property
+    def normalizes(self) -> bool:
+        """Whether inputs are normalized before the model is fed."""
+        return self._mean_std is not None
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers in the order of their first call in the forward pass."""
         return tuple(self._layers.values())
@@ -211,7 +216,7 @@ class Network:
         Raises:
             PictureError: `source` is no picture, or was normalized already where this network normalizes.
         """
-        return read_picture(source, self.input_shape, self.kind, self._mean_std is not None)
+        return read_picture(source, self.input_shape, self.kind, self.normalizes)
 
     def normalized(self, x: torch.Tensor) -> torch.Tensor:
         """(N,C,H,W) in [0,1] -> what the model is fed, on its device and in its dtype; differentiable."""
