@@ -140,7 +140,9 @@ def _class(net: Network, index: int, maps: torch.Tensor, at: Any) -> Target:
     mask = winners == index
     if not mask.any():
         counts = torch.bincount(winners.flatten(), minlength=len(maps[0]))
-        most = ", ".join(f"{net.label(int(i))} at {int(counts[i])}" for i in counts.argsort(descending=True)[:3])
+        most = ", ".join(
+            f"{net.label(int(i))} at {int(counts[i])}" for i in counts.argsort(descending=True)[:3] if counts[i]
+        )
         example = tuple(n // 2 for n in grid)
         raise LensError(
             f"{name} wins at no place of this {net.kind} ({most} of {mask.numel()} places), so there is nothing that it "
