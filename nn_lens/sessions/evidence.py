@@ -37,6 +37,7 @@ _SHOWN = 9  # pictures from least to most
 _EMBEDDED = 400  # pictures
 _SMALL = 32  # pixels of the thumbnail of what is no picture
 _INCOMING = 8  # units that feed another
+_OF_CLASSES = ("logits", "probabilities")
 _MOST_WITH_TARGETS = 5000  # pictures over which accuracy is followed live
 
 
@@ -190,9 +191,12 @@ def attribution(
     key: names the picture. target: a unit, or the rank of a class among the network's answers, 0 the most probable.
     """
     net = session.network()
-    wanted = _ranked(net, picture)[target] if isinstance(target, int) else target
+    of_picture = (session.running, key)
+    if isinstance(target, int):
+        ranked = session.latest.get(("ranked", *of_picture), lambda: _ranked(net, picture))
+    wanted = ranked[target] if isinstance(target, int) else target
     for method in METHODS:
-        name = ("attribution", session.running, key, str(wanted), method)
+        name = ("attribution", *of_picture, str(wanted), method)
         try:
             yield method, session.latest.get(name, partial(attribute, net, picture, wanted, method, control=True))
         except LensError as error:
@@ -220,6 +224,8 @@ def ablation(
     name = ("ablation", session.running, key, str(unit), factor)
     own = session.latest.get(name, lambda: ablating.ablate(net, [picture], unit, factor))
     yield own, None
+    if net.output_kind not in _OF_CLASSES:
+        return  # its targets are no classes that answers could be right about
     source = session.passes.source(net)
     total = source.total
     if total is None or total > _MOST_WITH_TARGETS or source.target(0) is None:

@@ -76,10 +76,11 @@ class Scores:
     shares: bool
 
 
-def scores(session: Session, picture: Any, k: int = 5) -> Iterator[Scores]:
-    """The `k` most probable classes of a picture; of answers that are no probabilities the largest."""
+def scores(session: Session, picture: Any, key: str, k: int = 5) -> Iterator[Scores]:
+    """The `k` most probable classes of a picture, which `key` names; of answers that are no probabilities the largest."""
     net = session.network()
-    yield Scores(net.predict(picture, k), net.output_kind != "values")
+    found = session.latest.get(("scores", session.running, key, k), lambda: net.predict(picture, k))
+    yield Scores(found, net.output_kind != "values")
 
 
 def maps(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import anywidget
@@ -14,15 +12,15 @@ import traitlets
 
 from nn_lens.engine.pictures import images
 from nn_lens.errors import LensError
-from nn_lens.sessions import prints
 from nn_lens.sessions.checkpoints import as_step
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
-from nn_lens.widgets import cells, export, messages
+from nn_lens.widgets import cells, messages
 from nn_lens.widgets.bundle import bundle
 from nn_lens.widgets.compare import counterpart, counterparts, shown_layers
 from nn_lens.widgets.conversation import Conversation
 from nn_lens.widgets.geometry import Geometry
+from nn_lens.widgets.outputs import Outputs
 from nn_lens.widgets.pictures import Pictures
 from nn_lens.widgets.questions import Look
 from nn_lens.widgets.table import TABLE
@@ -30,7 +28,7 @@ from nn_lens.widgets.training import Following
 from nn_lens.widgets.traits import LayerTrait, PictureTrait, StepTrait, UnitTrait
 
 
-class Panel(anywidget.AnyWidget):
+class Panel(Outputs, anywidget.AnyWidget):
     """Base of the widgets: one network, or two side by side, one selection, the views that `_views` names.
 
     Traits: `unit` (Unit), `layer` (text), `picture` (PIL image), `view` (text), `step` (int or None: the recorded step of
@@ -321,58 +319,6 @@ class Panel(anywidget.AnyWidget):
         if self._following.newest:
             self.step = None
         self._weights = self.session.version
-
-    # ---- what goes out of it ----
-
-    def to_html(self, path: str | os.PathLike[str], layers: Sequence[str] | None = None) -> None:
-        """Writes the panel as one HTML file that still scrubs, hovers and switches views, with no kernel and no network.
-
-        layers: what it holds, all units of each; None: the selected layer. Of the evidence it holds the selected unit's.
-
-        Raises:
-            UnknownLayer: no such layer. LensError: the file cannot be written.
-        """
-        self._weights_may_have_moved()  # it may be called from within a cell, which is not over
-        names = [self.session.net[layer].name for layer in (layers if layers is not None else [self.layer])]
-        export.write(self._state(names), Path(path).expanduser(), names, bundle())
-
-    def _state(self, layers: Sequence[str]) -> export.State:
-        net, step = self.session.net.name, "" if self.step is None else f", step {self.step}"
-        return export.State(
-            {name: getattr(self, name) for name in export.TRAITS}, self._look(), self._conversation.answers,
-            f"nn-lens: {net}, {', '.join(layers)}{step}", self.compared._state(layers) if self.compared else None,
-        )  # fmt: skip
-
-    def save_png(self, path: str | os.PathLike[str], view: str | None = None, dpi: int = 300) -> None:
-        """Writes a view as a picture for print, drawn by matplotlib; of two networks side by side.
-
-        view: a view's name, "all" or "evidence"; None: what is shown. dpi: dots per inch.
-
-        Raises:
-            LensError: a view that has no figure or nothing to show, or a file that cannot be written.
-        """
-        shown = TABLE.shown(self.view, self._views)
-        if view is not None:
-            shown = TABLE.shown(view, TABLE.views) if view in TABLE.names(TABLE.views) else [view]
-        panels = [panel for panel in (self, self.compared) if panel is not None]
-        image = prints.side_by_side([panel._printed(shown, dpi) for panel in panels])
-        try:
-            image.save(Path(path).expanduser(), format="PNG", dpi=(dpi, dpi))
-        except OSError as error:
-            raise LensError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
-
-    def _printed(self, views: Sequence[str], dpi: int) -> Any:
-        self._weights_may_have_moved()
-        unit, picture = self.unit, self.picture
-        return self.session.run(lambda s: prints.printed(s, views, unit, picture, dpi))[-1]
-
-    def code(self) -> str:
-        """Python text that makes this panel again, for a network called `net`, compared with one called `other`."""
-        name = (self._picture or {}).get("name")
-        picture = f', picture=net.samples["{name}"]' if name in self.session.net.samples else ""
-        view = f', view="{self.view}"' if self.view not in ("", "all") else ""
-        compare = "" if self.compared is None else ", compare=other"
-        return f'nl.{type(self).__name__}(net, unit="{self.unit}"{picture}{view}{compare})'
 
     # ---- its end ----
 

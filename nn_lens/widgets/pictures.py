@@ -19,7 +19,7 @@ from nn_lens.widgets.uploads import Uploads
 
 SIDE = 448  # longest side in pixels of a picture that is sent to be shown
 _THUMBNAIL = 40  # pixels
-_CHART = {"width": 640, "height": 240}  # pixels of what is no picture
+_CHART = {"width": 960, "height": 160}  # pixels of what is no picture
 _SMALL = {"width": 80, "height": 50}
 _OFFERED = 6  # inputs of a dataset that can be chosen where there are no samples
 
@@ -62,8 +62,11 @@ class Pictures:
 
     def thumbnails(self) -> list[dict[str, Any]]:
         """Small samples to choose by."""
-        own = self._net.samples
-        return [{"name": n, "data": self._small(image), "own": n in own} for n, image in self.samples.items()]
+        return [{"name": n, "data": self._small(image), "own": self.is_own(n)} for n, image in self.samples.items()]
+
+    def is_own(self, name: str) -> bool:
+        """Whether a sample is the network's own, and not one of its dataset."""
+        return name in self.samples and (self._net.kind == "picture" or name in self._net.samples)
 
     def received(self, content: Mapping[str, Any], buffers: list[Any]) -> tuple[str, Any] | None:
         """The name and picture that a message of the browser chooses; None: there is more to come.
@@ -87,7 +90,7 @@ class Pictures:
         Raises:
             PictureError: it cannot be read as a picture.
         """
-        image = as_image(picture, self._net.input_shape, self._net.kind)
+        image = as_image(picture, self._net.input_shape, self._net.kind, self._net.normalizes)
         self._chosen = name, image
         return image
 

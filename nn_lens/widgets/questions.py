@@ -146,7 +146,7 @@ class Asked:
 WORK: dict[str, Callable[[Session, Asked], Iterator[Any]]] = {
     "maps": lambda s, a: requests.maps(s, a.picture, a.key, a.layer, *a.part),
     "filters": lambda s, a: requests.filters(s, a.layer, *a.part),
-    "scores": lambda s, a: requests.scores(s, a.picture),
+    "scores": lambda s, a: requests.scores(s, a.picture, a.key),
     "field": lambda s, a: requests.field(s, a.layer),
     "arithmetic": lambda s, a: requests.arithmetic(s, a.picture, a.neuron),
     "here": lambda s, a: requests.finished(requests.page(s, a.units)),

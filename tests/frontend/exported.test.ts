@@ -39,7 +39,7 @@ const ANSWERS = [
 
 function exported(changes: Record<string, unknown> = {}): Store {
   const model = new StoredModel(
-    traits({ _stored: true, _samples: [{ name: "cat", data: { bytes: "" } }], ...changes }),
+    traits({ _stored: true, _samples: [{ name: "cat", data: { bytes: "" }, own: true }], ...changes }),
     ANSWERS,
   );
   const store = new Store(model as unknown as AnyModel, DECODERS);

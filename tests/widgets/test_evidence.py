@@ -137,7 +137,7 @@ def test_networks_without_pictures_say_so():
     panel.close()
     panel = nl.ExamplesView(net, unit="1:0", dataset=torch.rand(30, 5))
     head, _ = Conversation(panel).ask("examples", layer="1", channel=0)[-2]
-    assert (head["tiles"], head["count"]) == (0, 30)
+    assert (head["tiles"], head["count"]) == (9, 30)
     panel.close()
 
 

@@ -7,6 +7,7 @@ from models import small
 
 import nn_lens as nl
 from nn_lens.sessions.prints import FIGURES
+from nn_lens.widgets.geometry import Geometry
 from nn_lens.widgets.messages import MESSAGES
 from nn_lens.widgets.messages import network as described
 from nn_lens.widgets.questions import _ABOUT, _UNIT_BYTES, WORK, Look, fields, fields_of_layers
@@ -14,8 +15,9 @@ from nn_lens.widgets.table import FIELDS, TABLE, read
 
 
 def look(unit="3:2", key="p", net=None):
-    layers = {layer["name"]: layer for layer in described(net or small())["layers"]}
-    return Look(nl.Unit.parse(unit), layers, None, key)
+    net = net or small()
+    layers = {layer["name"]: layer for layer in described(net)["layers"]}
+    return Look(nl.Unit.parse(unit), layers, Geometry.of(net), None, key)
 
 
 def test_every_kind_has_its_work_and_its_message_and_nothing_else_has():

@@ -14,7 +14,7 @@ from nn_lens.engine.pictures.images import BLUE, ORANGE, colour, map_levels, pad
 PAPER = 247
 """The grey that charts are drawn on, which is that of zero in the diverging table too."""
 
-WIDTH, HEIGHT = 192, 120  # pixels of a chart
+WIDTH, HEIGHT = 144, 90  # pixels of a chart
 _INK, _AXIS = (34, 34, 34), (176, 176, 176)
 _CURVES = 4  # channels of a signal that are drawn one above the other; more become a heat map
 _MARGIN = 3  # pixels above and below what is drawn

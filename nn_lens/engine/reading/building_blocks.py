@@ -30,8 +30,8 @@ _ROUNDS = 300
 class BuildingBlocks(Result):
     """A layer's answers to one picture, place by place and in groups.
 
-    `strongest` (h,w): the channel that answers most at a place, and `values` (h,w) how much. `groups` (k,h,w) float32, 0 or
-    more: where the units of a group answer together, the group that explains most first; `directions`: the group's mixture
+    `strongest` (h,w): the channel that answers most at a place, and `values` (h,w) how much; of other kinds of input, of
+    the grid of the maps. `groups` (k,h,w) float32, 0 or more: where the units of a group answer together, the group that explains most first; `directions`: the group's mixture
     of channels, (C,) of length 1; `shares` (k,): of all that the units answer, what the group explains. `explained`: the
     share of the answers' squares that all groups explain together.
     """
@@ -53,28 +53,30 @@ class BuildingBlocks(Result):
     @property
     def alt_text(self) -> str:
         """What the figure shows."""
-        rows, columns = self.values.shape
         return (
-            f"{len(self.units)} units of {self.layer} are strongest at one of {rows} by {columns} places, unit "
+            f"{len(self.units)} units of {self.layer} are strongest at one of {' by '.join(map(str, self.values.shape))} places, unit "
             f"{self.units[0]} at most of them; {len(self.groups)} groups explain {self.explained:.0%} of what is answered"
         )
 
     def figure(self) -> Figure:
-        """The strongest answer at each place, with the unit's number where there is room, and each group's map."""
+        """The strongest answer at each place, with the unit's number where there is room, and each group's map.
+
+        What has one dimension is a row, of three the middle slice is drawn.
+        """
         from matplotlib.figure import Figure
 
-        maps = [self.values, *self.groups]
+        maps = [_plane(self.values), *map(_plane, self.groups)]
         names = ["strongest unit", *(f"group {i + 1}, {s:.0%}" for i, s in enumerate(self.shares))]
         columns = min(4, len(maps))
         rows = -(-len(maps) // columns)
         figure = Figure(figsize=(2.4 * columns, 2.6 * rows))
         for i, (values, name) in enumerate(zip(maps, names, strict=True)):
             axes = figure.add_subplot(rows, columns, i + 1)
-            axes.imshow(values, cmap=colour_map(SEQUENTIAL), vmin=0)
+            axes.imshow(values, cmap=colour_map(SEQUENTIAL), vmin=0, aspect="auto" if len(values) == 1 else "equal")
             axes.set_title(name, fontsize=7)
             axes.set_axis_off()
             if i == 0 and max(values.shape) <= 16:
-                for (row, column), unit in np.ndenumerate(self.strongest):
+                for (row, column), unit in np.ndenumerate(_plane(self.strongest)):
                     axes.text(column, row, str(unit), color="white", fontsize=4, ha="center", va="center")
         figure.suptitle(f"{self.layer}: {len(self.groups)} groups explain {self.explained:.0%}", fontsize=8)
         return figure
@@ -103,7 +105,7 @@ def building_blocks(net: Network, picture: Any, layer: str, groups: int = 6, see
     if not isinstance(groups, int) or groups < 1:
         raise LensError(f"groups is how many groups of units are looked for, 1 or more; got {groups!r}.")
     maps = activations(as_network(net), picture, layer).maps
-    channels, height, width = maps.shape
+    channels, *grid = maps.shape
     positive = np.maximum(maps, 0).reshape(channels, -1).T.astype(np.float64)
     if not positive.any():
         raise LensError(f"No unit of {layer!r} answers above 0 to this picture.")
@@ -116,11 +118,16 @@ def building_blocks(net: Network, picture: Any, layer: str, groups: int = 6, see
     left = positive - codes @ mixtures
     flat = maps.reshape(channels, -1)
     return BuildingBlocks(
-        layer, flat.argmax(0).reshape(height, width), flat.max(0).reshape(height, width),
-        np.ascontiguousarray(codes[:, order].T, np.float32).reshape(-1, height, width),
+        layer, flat.argmax(0).reshape(grid), flat.max(0).reshape(grid),
+        np.ascontiguousarray(codes[:, order].T, np.float32).reshape(-1, *grid),
         tuple(Direction(layer, mixtures[i]) for i in order), amounts[order] / positive.sum(),
         float(1 - (left**2).sum() / (positive**2).sum()),
     )  # fmt: skip
+
+
+def _plane(values: np.ndarray) -> np.ndarray:
+    """(rows, columns) of a grid's values."""
+    return values[None] if values.ndim == 1 else values[len(values) // 2] if values.ndim == 3 else values
 
 
 def _factors(answers: np.ndarray, groups: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

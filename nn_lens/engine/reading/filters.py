@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nn_lens.engine.network.network import Network, as_network, receptive_field
+from nn_lens.engine.pictures.figures import map_figure
 from nn_lens.engine.pictures.images import DIVERGING, colour_table, signed_levels
 from nn_lens.engine.pictures.results import Result, tile_figure
 from nn_lens.errors import LensError
@@ -20,33 +21,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Filters(Result):
-    """The filters of one layer: `weights` (O,I,kH,kW) float32; `reads_rgb` if they look at an RGB picture."""
+    """The filters of one layer: `weights` (O,I,kH,kW) float32, (O,I,kL) of signals and (O,I,kD,kH,kW) of volumes;
+    `reads_rgb` if they look at an RGB picture.
+    """
 
     layer: str
     weights: np.ndarray
     reads_rgb: bool
 
     def images(self) -> np.ndarray:
-        """uint8, one scale per filter, 128 = zero: (O,kH,kW,3) colours if the layer reads RGB, else (O,I,kH,kW) grey."""
-        levels = signed_levels(self.weights, (1, 2, 3))
+        """uint8, one scale per filter, 128 = zero: (O,kH,kW,3) colours if the layer reads RGB, else (O,I,kH,kW) grey; as
+        `weights` where these have fewer or more dimensions.
+        """
+        levels = signed_levels(self.weights, tuple(range(1, self.weights.ndim)))
         return levels.transpose(0, 2, 3, 1) if self.reads_rgb else levels
 
     @property
     def alt_text(self) -> str:
         """What the figure shows."""
-        o, i, h, w = self.weights.shape
+        o, i, *kernel = self.weights.shape
         colour = "in colour" if self.reads_rgb else f"over {i} inputs"
-        return f"{o} filters of {h}x{w} of layer {self.layer}, {colour}"
+        return f"{o} filters of {'x'.join(map(str, kernel))} of layer {self.layer}, {colour}"
 
     def figure(self) -> Figure:
-        """A tile per filter: in colour, or its strongest input slice (blue negative, orange positive)."""
+        """A tile per filter: in colour, or its strongest input slice (blue negative, orange positive); of signals a curve, of
+        volumes the middle slice.
+        """
         images = self.images()
         if self.reads_rgb:
             return tile_figure(images, [str(c) for c in range(len(images))])
-        strongest = np.abs(self.weights).sum((2, 3)).argmax(1)
-        slices = colour_table(DIVERGING)[images[np.arange(len(images)), strongest]]
+        strongest = np.abs(self.weights).reshape(*self.weights.shape[:2], -1).sum(2).argmax(1)
         titles = [f"{c} (input {i})" for c, i in enumerate(strongest)]
-        return tile_figure(slices, titles)
+        chosen = np.arange(len(images)), strongest
+        if self.weights.ndim != 4:
+            return map_figure(self.weights[chosen], titles)
+        return tile_figure(colour_table(DIVERGING)[images[chosen]], titles)
 
 
 def filters(net: Network, layer: str) -> Filters:

@@ -35,7 +35,8 @@ export class HereView extends View {
     if (!neuron) say(this.note, this.words("Move over the picture or a map: which units answer there? A click stays."));
     else {
       const how = store.look.locked ? "Esc lets go" : this.words("a click stays, and makes their images");
-      say(this.note, `${store.sight.inWords(neuron)}, ${layer}: strongest first; ${how}`);
+      const where = store.sight.inWords(neuron);
+      say(this.note, `${where.startsWith("the whole") ? "units" : where} of ${layer}: strongest first; ${how}`);
     }
   }
 

@@ -75,7 +75,8 @@ export class MaximizationView extends View {
     if (!page) return "making the first pictures …";
     if (!page.finished) return `step ${page.step}: channel · activation`;
     const note = page.notes[page.channels.indexOf(channel)];
-    return note ? `unit ${channel}: ${note}` : `channel · activation, after ${page.step} steps`;
+    const middle = this.store.network.kind === "volume" ? ", the middle slice of each" : "";
+    return note ? `unit ${channel}: ${note}` : `channel · activation, after ${page.step} steps${middle}`;
   }
 
   private channels(): number[] {
