@@ -6,20 +6,19 @@ that explains itself.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
+from nn_lens.engine.evidence.disturbances import disturbances
 from nn_lens.engine.evidence.examples import DatasetExamples, dataset_examples
+from nn_lens.engine.maximizing.figure import inputs_figure
 from nn_lens.engine.maximizing.maximize import Maximized, maximize
 from nn_lens.engine.maximizing.plan import central_neurons
 from nn_lens.engine.maximizing.restarts import Restarts, restarts
-from nn_lens.engine.maximizing.transforms import Transform, gaussian_blur
 from nn_lens.engine.network.arrays import as_numpy, correlations
 from nn_lens.engine.network.network import Network, as_network, receptive_field
 from nn_lens.engine.network.randomized import randomized as randomized_copy
@@ -129,7 +128,7 @@ def natural_path(
     feature visualizations", section 5, here with the mean over places of each channel.
 
     Raises:
-        LensError: a network of vectors, or fewer than 2 pictures that move the unit.
+        LensError: a network of vectors, which have no places, or fewer than 2 pictures that move the unit.
 
     >>> net = nl.demo()
     >>> examples = nl.dataset_examples(net, "relu2:3", net.samples, progress=False)
@@ -141,8 +140,11 @@ def natural_path(
 
     net = as_network(net)
     unit = net.unit(unit)
-    if len(net.input_shape) != 3:
-        raise LensError("natural_path compares pictures; this network reads vectors.")
+    if net.kind == "vector":
+        raise LensError(
+            "natural_path compares pictures, or parts of other inputs, by what layers answer on the way to a unit on "
+            "average over places; this network reads vectors, which have none."
+        )
     known = _examples(net, unit, examples, _NATURAL)
     image = torch.from_numpy((maximized or maximize(net, unit)).images[0])
     natural = [x for x in known.top[unit] if x.activation > 0][:_NATURAL]
@@ -150,13 +152,13 @@ def natural_path(
     if len(natural) < 2 or len(others) < 2:
         raise LensError(f"Fewer than 2 pictures move {unit} above 0: there is no natural path to compare with.")
     field = receptive_field(net, unit.layer)
-    cuts = [field.cut(known.picture(x), (x.row, x.column), image.shape) for x in (*natural, *others)]
+    cuts = [field.cut(known.picture(x), x.place, image.shape) for x in (*natural, *others)]
     layers = _up_to(net, unit.layer)
     with net.evaluation(), torch.no_grad():
         maps = net.outputs(torch.stack([image, *cuts]).float(), layers)
     similarity = []
     for name in layers:
-        ranks = np.stack([rankdata(code) for code in as_numpy(maps[name].float().mean((2, 3)))])
+        ranks = np.stack([rankdata(code) for code in as_numpy(maps[name].float().flatten(2).mean(2))])
         between = correlations(ranks)
         a, b = slice(1, 1 + len(natural)), slice(1 + len(natural), None)
         own = between[a, a][np.triu_indices(len(natural), 1)].mean()
@@ -182,13 +184,14 @@ def _path_badge(unit: Unit, layers: Sequence[str], values: np.ndarray) -> Badge:
 class RandomizedControl(Result):
     """The maximizing image beside that of the same unit of a network whose weights were shuffled.
 
-    `images` (2,C,H,W): of the network, of the shuffled one. `badge`: what the second drives the real unit to, as a
+    `images` (2,C,H,W): of the network, of the shuffled one; `kind` says what they are. `badge`: what the second drives the real unit to, as a
     share of what the first does.
     """
 
     unit: Unit
     images: np.ndarray
     badge: Badge
+    kind: str = "picture"
 
     @property
     def alt_text(self) -> str:
@@ -197,7 +200,10 @@ class RandomizedControl(Result):
 
     def figure(self) -> Figure:
         """Both pictures."""
-        return tile_figure(rgb(self.images), [str(self.unit), "shuffled weights"], side=2.0)
+        titles = [str(self.unit), "shuffled weights"]
+        if self.kind != "picture":
+            return inputs_figure(self.kind, self.images, titles)
+        return tile_figure(rgb(self.images), titles, side=2.0)
 
 
 def randomized_control(
@@ -216,26 +222,25 @@ def randomized_control(
     image = maximized or maximize(net, unit)
     twin = randomized_copy(net, seed)
     control = maximize(twin, unit)
-    place = None if unit.place or len(net.input_shape) != 3 else _centre(net, unit, control.images.shape[1:])
-    with net.evaluation(), torch.no_grad():
-        maps = net.outputs(torch.from_numpy(control.images), [unit.layer])[unit.layer][0, unit.channel]
-    reached = float(maps[unit.place or place or (0, 0)])
+    reached = float(_answers(net, unit, torch.from_numpy(control.images))[0])
     own = float(image.activations[0])
     value = reached / own if own > 0 else float("nan")
     text = (
         f"A picture made in the same way on shuffled weights drives {unit} to {reached:.3g}, {value:.0%} of what its own "
         f"picture does. The less, the more of the picture was learned and not drawn by the method."
     )
-    return RandomizedControl(
-        unit, np.concatenate([image.images[:1], control.images]), Badge(value, "randomized", text, not value < 0.5)
-    )
+    images = np.concatenate([image.images[:1], control.images])
+    return RandomizedControl(unit, images, Badge(value, "randomized", text, not value < 0.5), net.kind)
 
 
 def transfer(net: Network, unit: Unit | str, *, maximized: Maximized | None = None, seed: int = 0) -> Badge:
     """What is left of the activation when the picture is changed in ways that it was not made for; 1 is all.
 
     The mean over noise, JPEG compression, less contrast, brighter and darker, a blur twice as wide as that of the loop,
-    and a shift.
+    and a shift; of signals, volumes and sequences without JPEG and brightness.
+
+    Raises:
+        LensError: a network of vectors, whose numbers have no neighbours to blur or shift them into.
 
     >>> net = nl.demo()
     >>> nl.trust.transfer(net, "relu2:3", maximized=nl.maximize(net, "relu2:3", steps=8)) > 0.5
@@ -243,15 +248,15 @@ def transfer(net: Network, unit: Unit | str, *, maximized: Maximized | None = No
     """
     net = as_network(net)
     unit = net.unit(unit)
-    if len(net.input_shape) != 3:
-        raise LensError("transfer changes pictures; this network reads vectors.")
+    if net.kind == "vector":
+        raise LensError(
+            "transfer changes pictures and other inputs with places, such as by a blur and a shift; this network reads "
+            "vectors, whose numbers have no neighbours."
+        )
     image = maximized or maximize(net, unit)
     x = torch.from_numpy(image.images[0])
-    changed = {name: change(x, torch.Generator().manual_seed(seed)) for name, change in _CHANGES.items()}
-    place = unit.place or _centre(net, unit, tuple(x.shape))
-    with net.evaluation(), torch.no_grad():
-        maps = net.outputs(torch.stack([x, *changed.values()]), [unit.layer])[unit.layer]
-    answers = as_numpy(maps[:, unit.channel, place[0], place[1]])
+    changed = {name: change(x, torch.Generator().manual_seed(seed)) for name, change in disturbances(net.kind).items()}
+    answers = _answers(net, unit, torch.stack([x, *changed.values()]))
     shares = answers[1:] / answers[0] if answers[0] > 0 else np.full(len(changed), np.nan)
     value = float(shares.mean())
     each = ", ".join(f"{name} {share:.0%}" for name, share in zip(changed, shares, strict=True))
@@ -328,30 +333,10 @@ def _up_to(net: Network, layer: str) -> list[str]:
     return [names[i] for i in picks]
 
 
-def _centre(net: Network, unit: Unit, shape: tuple[int, ...]) -> tuple[int, int]:
-    return central_neurons(net, [unit.layer], shape)[unit.layer]
-
-
-def _jpeg(x: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
-    planes = []
-    for plane in (x * 255).round().to(torch.uint8).numpy():
-        file = io.BytesIO()
-        Image.fromarray(plane).save(file, "JPEG", quality=60)
-        planes.append(np.asarray(Image.open(file), np.float32) / 255)
-    return torch.from_numpy(np.stack(planes))
-
-
-def _shifted(x: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
-    shift = Transform(shift=2.0)
-    return shift.apply(x[None], shift.matrices(torch.tensor([[0.0, 1.0, 1.0, -2.0]]), *x.shape[1:]))[0]
-
-
-_CHANGES: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
-    "noise": lambda x, g: (x + 0.05 * torch.randn(x.shape, generator=g)).clamp(0, 1),
-    "JPEG": _jpeg,
-    "less contrast": lambda x, g: x.mean((1, 2), keepdim=True) * 0.3 + x * 0.7,
-    "brighter": lambda x, g: (x + 0.1).clamp(0, 1),
-    "darker": lambda x, g: (x - 0.1).clamp(0, 1),
-    "blur": lambda x, _g: gaussian_blur(x[None], 1.4)[0],
-    "shift": _shifted,
-}
+def _answers(net: Network, unit: Unit, images: torch.Tensor) -> np.ndarray:
+    """(N,) what a unit answers to images; of a channel, its central neuron, which images are made for."""
+    place = unit.place or central_neurons(net, [unit.layer], tuple(images.shape[1:])).get(unit.layer)
+    with net.evaluation(), torch.no_grad():
+        maps = net.outputs(images, [unit.layer])[unit.layer][:, unit.channel]
+    there: Any = (slice(None), *(place or (0,) * (maps.ndim - 1)))
+    return as_numpy(maps[there])
