@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LARGEST_CANVAS = {
-    1: 1 << 15,
+    1: 1 << 16,
     2: 1792,
-    3: 896,
+    3: 256,
 }  # places along a side, by axes; a field that is larger is given as this much
+_LONGEST_PERIOD, _LONGEST_RUN = 256, 1024  # neurons
 _PERIODS = 3  # of boxes that no border cuts: enough to know how they go on
 _SCALES = (2, 8, 32, 128)
 
@@ -70,6 +71,17 @@ class ReceptiveField(Result):
             raise UnknownUnit(f"There is no neuron at {place}: the layer's grid is {'x'.join(map(str, grid))}.")
         starts, stops = ([int(ends[side][place]) for ends in self._ends] for side in (0, 1))
         return (*starts, *stops)
+
+    def along(self, axis: int) -> tuple[list[int], list[int]]:
+        """Where the boxes of one neuron after the other start and stop along an axis of the input.
+
+        They are those of a line of neurons through the middle of the layer, along which boxes move; where all see all of
+        the axis, of one neuron.
+        """
+        if not self._ends:
+            return [0], [self.input_size[axis]]
+        starts, stops = self._ends[axis].line(self._ends[axis].walks(axis))
+        return starts.tolist(), stops.tolist()
 
     def cut(self, picture: torch.Tensor, place: Sequence[int], shape: Sequence[int]) -> torch.Tensor:
         """The part of an input (C,H,W) around the box of the neuron at `place`, as large as `shape` (C,h,w) says.
@@ -121,8 +133,8 @@ class ReceptiveField(Result):
 
     @property
     def whole(self) -> bool:
-        """Whether every neuron sees the whole input."""
-        return not any(self.stride) and self.size == self.input_size
+        """Whether what neurons see does not move: all of the input, or in recurrent layers, all up to a step."""
+        return not any(self.stride)
 
 
 def _times(numbers: Sequence[float]) -> str:
@@ -158,8 +170,8 @@ def measure(
 ) -> ReceptiveField:
     """The theoretical receptive field of a layer's units; the whole input where the model cannot be followed."""
     if len(input_shape) == 1:
-        size = input_shape[0], 1
-        return ReceptiveField(size, (0, 0), (0, 0), size)
+        vector = input_shape[0], 1
+        return ReceptiveField(vector, (0, 0), (0, 0), vector)
     dims = (0,) if kind == "sequence" else tuple(range(1, len(input_shape)))
     sides = tuple(input_shape[d] for d in dims)
     nowhere = (0,) * len(sides)
@@ -172,6 +184,8 @@ def measure(
     own = [_steps(ends[i], i, n) for i, n in enumerate(sides)]
     steps = own if all(s.settled for s in own) else _larger_steps(passes, input_shape, layer, layout, dims, own, ends)
     size, stride, offset = (tuple(getattr(s, k) for s in steps) for k in ("size", "stride", "offset"))
+    if not any(stride):
+        size, offset = sides, nowhere
     return ReceptiveField(size, stride, offset, sides, ends, dims[0])
 
 
@@ -209,39 +223,40 @@ def _steps(ends: Ends, axis: int, n: int) -> _Steps:
     start, stop = ends.line(ends.walks(axis))
     run = _middle_run((start > 0) & (stop < n) & (stop > start))
     a, b = start[run], stop[run]
-    for period in range(1, len(a) // 2 + 1):
-        step = a[period] - a[0]
+    for period in range(1, min(len(a) // 2, _LONGEST_PERIOD) + 1):
+        step = int(a[period] - a[0])
         if step and (a[period:] - a[:-period] == step).all() and (b[period:] - b[:-period] == step).all():
             first = -run.start % period  # where in the run the phase of neuron 0 is
-            offset = int(a[first]) - (run.start + first) // period * int(step)
-            stride = float(step / period) if step % period else int(step) // period
-            return _Steps(int((b - a).max()), stride, offset, len(a) >= _PERIODS * period)
+            offset = int(a[first]) - (run.start + first) // period * step
+            size = int((b - a)[:period].max())
+            return _Steps(size, step / period if step % period else step // period, offset, len(a) >= _PERIODS * period)
     return _Steps(*_cut_steps(start, stop, n), False)
 
 
-def _middle_run(wanted: np.ndarray) -> slice:
-    """The longest run of what is wanted."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], wanted, [0]])))
+def _middle_run(uncut: np.ndarray) -> slice:
+    """The middle of the longest run of boxes that no border cuts: at its ends, some may see less than others."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], uncut, [0]])))
     if len(edges) == 0:
         return slice(0, 0)
     longest = int(np.argmax(edges[1::2] - edges[::2]))
-    return slice(int(edges[2 * longest]), int(edges[2 * longest + 1]))
+    first, last = int(edges[2 * longest]), int(edges[2 * longest + 1])
+    aside = max((last - first) // 4, (last - first - _LONGEST_RUN) // 2) if last - first > _PERIODS else 0
+    return slice(first + aside, last - aside)
 
 
 def _cut_steps(start: np.ndarray, stop: np.ndarray, n: int) -> tuple[int, float, int]:
-    """Size, stride and offset as far as they show where borders cut most boxes."""
+    """Size, stride and offset as far as they show where borders cut most boxes, or steps differ.
+
+    Boxes that all begin at the first place, or end at the last, are those of a recurrent layer, or larger than it shows:
+    they do not move.
+    """
     free_starts, free_stops = np.flatnonzero(start > 0), np.flatnonzero(stop < n)
-    for free, ends in ((free_starts, start), (free_stops, stop)):
-        if len(free) > 1 and ends[free[-1]] != ends[free[0]]:
-            stride = (ends[free[-1]] - ends[free[0]]) / (free[-1] - free[0])
-            stride = int(stride) if stride == int(stride) else float(stride)
-            break
-    else:
-        size = stop - start
-        return int(size.max()), 0, int(start[int(size.argmax())])
-    at = free_starts[0] if len(free_starts) else 0
-    offset = round(float(start[at] - at * stride))
     size = int((stop - start).max())
-    if len(free_starts) and len(free_stops):
-        size = max(size, round(float(stop[free_stops[-1]] - free_stops[-1] * stride)) - offset)
-    return size, stride, offset
+    if len(free_starts) == 0 or len(free_stops) == 0:
+        return size, 0, int(start.min())
+    i, j = max((free_starts, free_stops), key=len)[[0, -1]]
+    ends = start if len(free_starts) >= len(free_stops) else stop
+    stride = (ends[j] - ends[i]) / max(1, j - i)
+    offset = round(float(start[free_starts[0]] - free_starts[0] * stride))
+    last = round(float(stop[free_stops[-1]] - free_stops[-1] * stride))
+    return max(size, last - offset), int(stride) if stride == int(stride) else float(stride), offset

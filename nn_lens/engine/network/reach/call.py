@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nn_lens.engine.network import functions
-from nn_lens.engine.network.reach.marks import Marks
+from nn_lens.engine.network.reach.marks import Marks, require
 
 EXAMPLE = 0.5  # what numbers are, where a model asks
 
@@ -119,6 +119,7 @@ class Call:
 
     def on_examples(self) -> Any:
         """What the function answers to some numbers."""
+        require(max(t.numel() for t in functions.tensors([self.args, self.kwargs])))
         return self.on(example)
 
 

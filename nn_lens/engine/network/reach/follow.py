@@ -12,25 +12,93 @@ Marks that are alike along a dimension are kept once, so that a pass costs next 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nn_lens.engine.network import functions
-from nn_lens.engine.network.reach import rules
+from nn_lens.engine.network.reach import recurrent, rules, windows
 from nn_lens.engine.network.reach.call import EXAMPLE, Call, Chosen, Seen, Signature, changed, signature_of
-from nn_lens.engine.network.reach.marks import Marks
+from nn_lens.engine.network.reach.marks import Marks, TooLarge, require
+
+_NEW = frozenset(
+    """empty zeros ones full rand randn empty_permuted empty_strided new_empty new_zeros new_ones new_full
+    new_empty_strided empty_like zeros_like ones_like full_like rand_like randn_like""".split()
+)
+
+
+class _Whole(TorchFunctionMode):
+    """Follows functions as a whole that torch would break down into too many."""
+
+    def __init__(self, reach: Reach) -> None:
+        super().__init__()
+        self._reach = reach
+        self._known: dict[Any, Any] = dict.fromkeys(recurrent.FUNCTIONS, self._recurrent)
+        self._known |= {F.scaled_dot_product_attention: self._attention, F.pad: self._pad}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in self._known and any(self._reach.marks(t) is not None for t in functions.tensors([args, kwargs])):
+            answer = self._known[func](func, *args, **kwargs)
+            if answer is not None:
+                return answer
+        return func(*args, **kwargs)
+
+    def _recurrent(self, _func: Any, *args: Any) -> Any:
+        if not recurrent.is_padded(args):
+            return None
+        x, states, _weights, _biases, layers, _dropout, _train, both_ways, batch_first = args
+        several = states if isinstance(states, (tuple, list)) else [states]
+        marks, *hidden = (self._reach.marks(t) or Marks.none(t.shape, t) for t in (x, *several))
+        outputs, last = recurrent.recurrent(marks, hidden, several[0].shape[-1], layers, both_ways, batch_first)
+        return (stand_in(outputs, x), *(stand_in(last, x) for _ in several))
+
+    def _attention(
+        self, _func: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0, is_causal: bool = False, **_: Any,
+    ) -> Any:  # fmt: skip
+        mask = None if isinstance(attn_mask, (Seen, Chosen)) else attn_mask
+        q, k, v = (self._reach.marks(t) or t for t in (query, key, value))
+        return stand_in(rules.attention(q, k, v, mask, is_causal), query)
+
+    def _pad(self, _func: Any, input: torch.Tensor, pad: Any, mode: str = "constant", value: Any = None) -> Any:
+        marks = self._reach.marks(input)
+        return stand_in(windows.padded(marks, pad, mode), input) if marks is not None and mode == "circular" else None
 
 
 class Reach(TorchDispatchMode):
     """The pass: inside the block, what is made of what `start` gave is followed."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        """most: functions of the input that a model may call before it is left; None: any number."""
         super().__init__()
+        self.calls, self._most, self._whole = 0, most, _Whole(self)
         # By memory, plain tensors that were written on, which keeps the memory theirs, and the marks of all of it.
         self._written: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def __enter__(self) -> Reach:
+        super().__enter__()
+        self._whole.__enter__()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._whole.__exit__(*failure)
+        super().__exit__(*failure)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Asked by torch, which else gets its compiler ready for the first pass, for seconds."""
+        return False
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the model called too many functions."""
+        return self._most is not None and self.calls > self._most
 
     def start(self, shape: tuple[int, ...], axis: int, ways: Sequence[str], like: torch.Tensor) -> Seen:
         """What stands for a batch of inputs of `shape` each, on the device and of the type of `like`.
@@ -61,6 +129,8 @@ class Reach(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, signature = kwargs or {}, signature_of(func)
         own = {**dict(zip(signature.names, args, strict=False)), **kwargs}
+        if signature.name in _NEW:
+            require(math.prod(own["size"] if "size" in own else own["self"].shape))
         if not signature.is_view:  # views of what was written on are plain
             args, kwargs = changed(args, self._standing), changed(kwargs, self._standing)
         given = list(functions.tensors([args, kwargs]))
@@ -69,9 +139,16 @@ class Reach(TorchDispatchMode):
             answer = func(*args, **kwargs)
             chosen = [t for t in given if isinstance(t, Chosen)]
             return _chosen(answer, chosen) if chosen else answer
+        self.calls += 1
+        if self.is_left:
+            raise TooLarge
         call = Call(func, signature, args, kwargs)
         call.a = dict(zip(signature.names, changed(args, self._marked), strict=False)) | changed(kwargs, self._marked)
         found = rules.follow(call)
+        if signature.written and call.name in rules.TURNS and isinstance(first, Seen):
+            func(*args, **kwargs)
+            first.marks, first.source = found, None
+            return first
         return self._write_all(signature, own, found) if signature.written else self._answer(call, found, first)
 
     def _standing(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-MOST = 1 << 26  # elements of a tensor of marks; a network that needs more is left
+MOST = 1 << 27  # elements of a tensor of marks; a network that needs more is left
 
 
 class TooLarge(Exception):
@@ -85,6 +85,7 @@ class Marks:
             shape = (*self.shape[:dim], reached.shape[2], *self.shape[dim + 1 :])
             if bool(reached.all()):
                 return Marks(core, shape)
+            require(core.numel() * n)
             core = core.expand([n if d == dim else c for d, c in enumerate(core.shape)])
         moved = core.movedim(dim, -1)
         changed = change(moved.reshape(-1, 1, n))
@@ -137,10 +138,17 @@ class Marks:
 
 def join(several: Sequence[Marks], shapes: Sequence[Sequence[int]] = ()) -> Marks:
     """Those of what reads all of several, element by element, broadcast to one another and to other `shapes`."""
-    shape = tuple(torch.broadcast_shapes(*(m.shape for m in several), *map(tuple, shapes)))
+    shape = broadcast([*(m.shape for m in several), *shapes])
     core = reduce(torch.maximum, (m.core for m in several))
     require(core.numel())
     return Marks(core.reshape([1] * (len(shape) - core.dim()) + list(core.shape)), shape)
+
+
+def broadcast(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """As torch.broadcast_shapes, which takes seconds to get ready when it is first called."""
+    rank = max(len(shape) for shape in shapes)
+    padded = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
+    return tuple(next((n for n in sizes if n != 1), 1) for sizes in zip(*padded, strict=True))
 
 
 def as_marks(value: Any, like: torch.Tensor) -> Marks:

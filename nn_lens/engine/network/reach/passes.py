@@ -45,6 +45,7 @@ class Passes:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._marks: dict[tuple[tuple[int, ...], int, str], dict[str, Marks]] = {}
+        self._calls: int | None = None  # of functions, in the first pass
 
     def ends(self, layer: str, layout: Layout, shape: tuple[int, ...], dims: Sequence[int]) -> tuple[Ends, ...] | None:
         """What a layer's neurons see of an input of `shape` along its `dims`; None where the model cannot be followed."""
@@ -54,13 +55,19 @@ class Passes:
             return None
 
     def _ends(self, layer: str, layout: Layout, shape: tuple[int, ...], dim: int) -> Ends:
-        up, down, off = self._maps(layer, layout, shape, dim, "up down off")
+        (up, down, off), grid = self._maps(layer, layout, shape, dim, "up down off")
         if off.any():  # it mixes the inputs of a batch, so these are to be alike
-            up, down = (self._maps(layer, layout, shape, dim, f"{way} {way}")[0] for way in ("up", "down"))
-        return Ends(np.where(up > 0, shape[dim] - down, 0), up)
+            up, down = (self._maps(layer, layout, shape, dim, f"{way} {way}")[0][0] for way in ("up", "down"))
+        starts = np.where(up > 0, shape[dim] - down, 0)
+        return Ends(np.broadcast_to(starts, grid), np.broadcast_to(up, grid))
 
-    def _maps(self, layer: str, layout: Layout, shape: tuple[int, ...], dim: int, ways: str) -> np.ndarray:
-        """(ways,*grid) the largest marks of all channels, by the way in which the input's places are counted."""
+    def _maps(
+        self, layer: str, layout: Layout, shape: tuple[int, ...], dim: int, ways: str
+    ) -> tuple[np.ndarray, tuple[int, ...]]:
+        """(ways,*grid) the largest marks of all channels, by the way in which the input's places are counted; the grid.
+
+        Where marks are alike along an axis of the grid, it is 1 long.
+        """
         known = self._marks.setdefault((shape, dim, ways), {})
         if layer not in known:
             known |= self._passed(layer, shape, dim, ways)
@@ -69,12 +76,12 @@ class Passes:
             maps = layout.maps(stand_in(known[layer], torch.empty(())))
         marks = reach.marks(maps)
         assert marks is not None
-        found = marks.spread([0]).amax(1).long().cpu().numpy()
-        return np.broadcast_to(found, (len(found), *marks.shape[2:]))
+        return marks.spread([0]).amax(1).long().cpu().numpy(), marks.shape[2:]
 
     def _passed(self, asked: str, shape: tuple[int, ...], dim: int, ways: str) -> dict[str, Marks]:
         """The marks of the layers, as far as the model goes; large ones only of the layer that is asked for."""
-        reach, found = Reach(), {}
+        # A recurrent network calls more functions on a larger input: nothing is learned there, and it would take long.
+        reach, found = Reach(None if self._calls is None else 2 * self._calls), {}
         like = torch.empty((), dtype=self._runner.dtype, device=self._runner.device)
 
         def answered(name: str, output: torch.Tensor) -> None:
@@ -89,4 +96,5 @@ class Passes:
                     capture.follow(self._runner, x, "", answered)
             except Exception:  # of the model, which may take no other size than its own, or there is no rule for it
                 pass
-        return found
+        self._calls = self._calls or reach.calls
+        return {} if reach.is_left else found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from nn_lens.engine.network.functions import tensors
 from nn_lens.engine.network.reach import poison, windows
 from nn_lens.engine.network.reach.call import Call, Chosen, Seen
-from nn_lens.engine.network.reach.marks import Marks, as_marks, join
+from nn_lens.engine.network.reach.marks import Marks, as_marks, broadcast, join, require
 
 
 def follow(call: Call) -> Any:
@@ -18,7 +19,7 @@ def follow(call: Call) -> Any:
     name = call.name
     if name in _RULES:
         return _RULES[name](call)
-    if call.signature.is_view:
+    if call.signature.is_view or name in TURNS:
         return _moved(call)
     if name in _QUESTIONS or name.startswith("new_") or name.endswith("_like"):
         return call.on_examples()
@@ -72,7 +73,7 @@ def _where(call: Call) -> Marks:
     this, other = (as_marks(call.a[k], like) for k in ("self", "other"))
     if isinstance(condition, (Marks, Chosen)):
         return join(call.marks(), [condition.shape, this.shape, other.shape])
-    shape = torch.broadcast_shapes(condition.shape, this.shape, other.shape)
+    shape = broadcast([condition.shape, this.shape, other.shape])
     core = torch.where(condition, this.core, other.core)
     return Marks(core.reshape([1] * (len(shape) - core.dim()) + list(core.shape)), tuple(shape))
 
@@ -101,6 +102,8 @@ def _moved(call: Call) -> Any:
     like = call.marks()[0].core
     if any(isinstance(t, Chosen) for t in tensors([call.args, call.kwargs])):
         return _anywhere(call)
+    if not call.signature.is_view:
+        require(sum(math.prod(m.shape) for m in call.marks()))
     given = iter(call.marks())
 
     def own(tensor: torch.Tensor) -> torch.Tensor:
@@ -277,16 +280,25 @@ def _dot(call: Call) -> Marks:
     return join([own.most(-1), vector.most()])
 
 
-def _attention(call: Call) -> Any:
-    """Each query reads all keys and values; those up to its own, where attention is causal."""
-    like = call.marks()[0].core
-    q, k, v = (as_marks(call.a[name], like) for name in ("query", "key", "value"))
+def attention(query: Any, key: Any, value: Any, mask: torch.Tensor | None, is_causal: bool) -> Marks:
+    """Each query reads the keys and values that the mask lets it: those up to its own, where attention is causal."""
+    like = next(m for m in (query, key, value) if isinstance(m, Marks)).core
+    q, k, v = (as_marks(m, like) for m in (query, key, value))
     read = join([k.most(-1, keepdim=True), v.most(-1, keepdim=True)])
-    if call.get("is_causal", False) and q.shape[-2] == read.shape[-2]:
-        read = Marks(read.core.cummax(-2).values, read.shape)
-    else:
+    if is_causal:
+        mask = torch.ones(q.shape[-2], read.shape[-2], dtype=torch.bool, device=like.device).tril()
+    if mask is None:
         read = read.most(-2, keepdim=True)
-    marks = join([q.most(-1, keepdim=True), read], [(*q.shape[:-1], v.shape[-1])])
+    else:
+        allowed = mask if mask.dtype == torch.bool else mask > -torch.inf
+        core = torch.where(allowed, read.spread([len(read.shape) - 2]).mT, 0).amax(-1, keepdim=True)
+        require(core.numel() * read.shape[-2])
+        read = Marks(core, (*read.shape[:-2], q.shape[-2], 1))
+    return join([q.most(-1, keepdim=True), read], [(*q.shape[:-1], v.shape[-1])])
+
+
+def _attention(call: Call) -> Any:
+    marks = attention(call.a["query"], call.a["key"], call.a["value"], None, bool(call.get("is_causal", False)))
     return _first(call, marks)
 
 
@@ -298,25 +310,11 @@ def _everything(call: Call) -> Any:
     return _first(call, join([first.as_most(range(1, len(first.shape))), *read]))
 
 
-def _recurrent(call: Call) -> Any:
-    """One layer of an LSTM or GRU along the steps (T,N,F), from the first or the last one on."""
-    x: Marks = call.marks()[0]
-    features = torch.broadcast_shapes(x.shape[:2], call.on_examples()[0].shape[:2])
-    hidden = call.on_examples()[0].shape[2]
-    steps = x.most(2, keepdim=True)
-    core = steps.core.flip(0) if call.get("reverse") else steps.core
-    core = core.cummax(0).values
-    core = core.flip(0) if call.get("reverse") else core
-    marks = join([Marks(core, steps.shape), *(m.most() for m in call.marks()[1:])], [(*features, hidden)])
-    last = marks.full().select(0, 0 if call.get("reverse") else -1)[None]
-    state = Marks.of(last)
-    return (marks, state, state, *(torch.empty(0) for _ in range(call.signature.answers - 3)))
-
-
 def _table(*rules: tuple[str, Callable[[Call], Any]]) -> dict[str, Callable[[Call], Any]]:
     return {name: rule for names, rule in rules for name in names.split()}
 
 
+TURNS = frozenset("transpose t squeeze unsqueeze swapaxes swapdims".split())  # may be in place, and change the shape
 _QUESTIONS = frozenset(
     """eq ne lt le gt ge isnan isinf isfinite isposinf isneginf isclose signbit logical_and logical_or logical_xor
     logical_not bitwise_and bitwise_or bitwise_xor bitwise_not argmax argmin argsort nonzero any all equal
@@ -355,7 +353,6 @@ _RULES = _table(
         _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
         _scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math""", _attention),
     ("_native_multi_head_attention _transformer_encoder_layer_fwd _cudnn_rnn miopen_rnn", _everything),
-    ("mkldnn_rnn_layer", _recurrent),
     ("convolution _convolution convolution_overrideable", windows.convolution),
     ("""max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices max_pool1d max_pool2d max_pool3d
         mkldnn_max_pool2d mkldnn_max_pool3d avg_pool1d avg_pool2d avg_pool3d""", windows.pool),

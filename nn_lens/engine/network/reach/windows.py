@@ -14,6 +14,7 @@ from nn_lens.engine.network.reach.marks import Marks, join
 
 _SMALL = 1e-9  # weights of an interpolation that are 0 but for rounding
 
+_APART = 16  # teeth of a comb, for each element that an interpolation goes on by
 _FEW = 16  # elements of a window that are compared one by one
 
 Slide = Callable[[torch.Tensor], torch.Tensor]
@@ -154,22 +155,35 @@ def upsample(call: Call) -> Marks:
 
 @cache
 def _taps(function: Any, n: int, size: int, m: int, align: tuple[bool, ...], scale: float | None) -> torch.Tensor:
-    """(taps,m): which of `size` elements each of `m` interpolated ones is made of; some repeated, to fill up."""
+    """(taps,m): which of `size` elements each of `m` interpolated ones is made of; some repeated, to fill up.
+
+    Read off combs of ones, whose teeth are so far apart that of each at most one is near.
+    """
+    apart = min(size, _APART * max(1, -(-size // m)))
+    places, first = torch.arange(size), torch.arange(apart)[:, None]
+    combs = torch.cat([places % apart == first, places[None]]).double()
     wide = [2] * (n - 1)  # an axis of 1 would be taken for another memory format by some
-    single = torch.eye(size, dtype=torch.float64).reshape(size, 1, size, *[1] * (n - 1)).repeat(1, 1, 1, *wide)
-    weights = function(single, [m, *wide], *align, *([scale] + [None] * (n - 1))).reshape(size, m, -1)[..., 0]
-    used = weights.abs() > _SMALL
+    combs = combs.reshape(apart + 1, 1, size, *[1] * (n - 1)).repeat(1, 1, 1, *wide)
+    made: torch.Tensor = function(combs, [m, *wide], *align, *([scale] + [None] * (n - 1))).reshape(apart + 1, m, -1)[
+        ..., 0
+    ]
+    tooth = first + apart * ((made[-1] - first) / apart).round().long()
+    used = made[:-1].abs() > _SMALL
     order = used.to(torch.uint8).sort(0, descending=True).indices[: max(1, int(used.sum(0).max()))]
-    return torch.where(used.gather(0, order), order, order[:1])
+    rows = torch.where(used.gather(0, order), order, order[:1])
+    return tooth.gather(0, rows)
 
 
 def pad_edges(call: Call) -> Marks:
     """Padding with what is inside, mirrored or repeated."""
-    x: Marks = call.a["self"]
-    n = len(call.a["padding"]) // 2
     mode = "reflect" if call.name.startswith("reflection") else "replicate"
-    for i in range(n):
-        before, after = call.a["padding"][2 * i : 2 * i + 2]
+    return padded(call.a["self"], call.a["padding"], mode)
+
+
+def padded(x: Marks, padding: Sequence[int], mode: str) -> Marks:
+    """The padding of the function of that name, the last dimension first, by what is inside."""
+    for i in range(len(padding) // 2):
+        before, after = padding[2 * i : 2 * i + 2]
         places = torch.arange(x.shape[-1 - i], dtype=torch.float64, device=x.core.device)
         x = x.pick(-1 - i, F.pad(places[None, None], (before, after), mode)[0, 0].long())
     return x
