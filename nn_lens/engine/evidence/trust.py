@@ -128,7 +128,8 @@ def natural_path(
     feature visualizations", section 5, here with the mean over places of each channel.
 
     Raises:
-        LensError: a network of vectors, which have no places, or fewer than 2 pictures that move the unit.
+        LensError: a network of vectors, which have no places, fewer than 2 pictures that move the unit, or no
+        layer of more than 3 channels.
 
     >>> net = nl.demo()
     >>> examples = nl.dataset_examples(net, "relu2:3", net.samples, progress=False)
@@ -154,6 +155,8 @@ def natural_path(
     field = receptive_field(net, unit.layer)
     cuts = [field.cut(known.picture(x), x.place, image.shape) for x in (*natural, *others)]
     layers = _up_to(net, unit.layer)
+    if not layers:
+        raise LensError(f"No layer up to {unit.layer!r} has more than 3 channels, whose ranks could be compared.")
     with net.evaluation(), torch.no_grad():
         maps = net.outputs(torch.stack([image, *cuts]).float(), layers)
     similarity = []
