@@ -21,6 +21,7 @@ from nn_lens.sessions.session import Session
 from nn_lens.units import Direction, Unit
 
 PREVIEW_STEP = 2  # the first step whose pictures show more than the noise they start from
+_ROW = 4096  # neurons of which each is told what it sees
 PRINTED = 12  # units whose maximizing images a figure shows
 
 Figure = Callable[[Session, Unit, Any], Any]
@@ -152,9 +153,17 @@ def arithmetic(session: Session, picture: Any, unit: Unit) -> Iterator[arithmeti
     yield arithmetic_of.arithmetic(session.network(), picture, unit)
 
 
-def field(session: Session, layer: str) -> Iterator[ReceptiveField]:
-    """The receptive field of a layer's neurons."""
-    yield receptive_field(session.network(), layer)
+def field(session: Session, layer: str) -> Iterator[tuple[ReceptiveField, list[tuple[int, int]] | None]]:
+    """The receptive field of a layer's neurons; of those in a row that do not all see all, nor equally far, (start, stop)
+    of each.
+    """
+    net = session.network()
+    found, grid = receptive_field(net, layer), net[layer].layout.grid
+    each = None
+    if len(grid) == len(found.size) == 1 and found.stride == (0,) and grid[0] <= _ROW:
+        boxes = [found.box(i) for i in range(grid[0])]
+        each = [(start, stop) for start, stop in boxes] if len(set(boxes)) > 1 else None
+    yield found, each
 
 
 def maximized(session: Session, unit: Unit, seed: int = 0) -> Iterator[Maximized | None]:

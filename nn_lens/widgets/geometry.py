@@ -36,6 +36,11 @@ class Geometry:
         return self.kind == "picture"
 
     @property
+    def is_row(self) -> bool:
+        """Whether an input has one row, so that it is drawn as a chart."""
+        return self.kind in ("signal", "sequence", "vector")
+
+    @property
     def input(self) -> list[int]:
         """(channels, rows, columns) of an input."""
         first, last = self.shape[0], self.shape[-1]

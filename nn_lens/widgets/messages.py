@@ -32,6 +32,7 @@ from nn_lens.widgets.geometry import Geometry
 
 _CLASSES = 6  # whose scores move most
 _INPUTS = 3  # of a sum that are shown
+_EVIDENCE = {"width": 360, "height": 64}  # pixels of a map of what has one row
 _ACROSS = 20  # thumbnails in a row of a sheet
 _OF_TILES = ("ranges", "largest", "mean", "active")
 
@@ -124,9 +125,10 @@ def blocks(answer: Blocks | Page, geometry: Geometry) -> Message:
     return head, [sheet, *(np.ascontiguousarray(n).tobytes() for n in numbers)]
 
 
-def field(found: ReceptiveField, geometry: Geometry) -> Message:
-    """What a layer's neurons see, in rows and columns of the input."""
-    return geometry.field(found), []
+def field(answer: tuple[ReceptiveField, list[tuple[int, int]] | None], geometry: Geometry) -> Message:
+    """What a layer's neurons see, in rows and columns of the input; of a row where it goes on unevenly, of each neuron."""
+    found, each = answer
+    return {**geometry.field(found), "each": each}, []
 
 
 def trust(found: Sequence[Badge], _geometry: Geometry) -> Message:
@@ -171,14 +173,16 @@ def attribution(answer: tuple[str, Attribution | str], geometry: Geometry) -> Me
     if isinstance(found, str):
         return head | {"reason": found}, []
     both = [found.map] if found.control is None else [found.map, found.control]
-    tiles = np.stack([charts.evidence(m, found.picture, geometry.kind, geometry.share) for m in both])
+    own = _EVIDENCE if geometry.is_row else {}
+    tiles = np.stack([charts.evidence(m, found.picture, geometry.kind, geometry.share, **own) for m in both])
     similarity, error = found.similarity_to_control, found.completeness_error
     head |= {
         "target": found.target, "alt": found.alt_text, "tiles": len(tiles),
         "similarity": similarity if similarity is not None and np.isfinite(similarity) else None,
         "error": error if error is not None and np.isfinite(error) else None,
     }  # fmt: skip
-    return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=True)]
+    columns, gap = (1, 2) if geometry.is_row else (len(tiles), 0)
+    return head, [images.encode(images.sheet(tiles, columns, gap), lossless=True)]
 
 
 def ablation(answer: tuple[Ablation, Ablation | None], _geometry: Geometry) -> Message:

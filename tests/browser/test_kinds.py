@@ -79,8 +79,8 @@ def test_a_signal_is_a_curve_and_its_maps_are_bars(notebook):
     np.testing.assert_allclose(above - below, values / np.abs(values).max() * 59, atol=1.1)
     panel.page.locator(".nn-lens .frame").first.click(position={"x": 100, "y": 40})
     panel.wait(".sees", "e.classList.contains('locked')")
-    notebook.until("len(lens.unit.place or ())", 1)
-    place = notebook.python("lens.unit.place")
+    notebook.until("result = len(lens.unit.place or ())", 1)
+    place = notebook.python("result = lens.unit.place")
     panel.wait(".arithmetic", f"e.dataset.shown?.startsWith('0:1@{place[0]} ')")
     assert f"place {place[0]} of 0" in panel.text(".here .note")
 
@@ -91,8 +91,8 @@ def test_the_slices_of_a_volume(notebook):
     no_picture_words(panel)
     for at, of_map in ((0, 0), (7, 5)):
         panel.slide("slice", at)
-        notebook.until("lens.slice", (at + 0.5) / 8)
-        key = notebook.python("lens._picture['key']")
+        notebook.until("result = lens.slice", (at + 0.5) / 8)
+        key = notebook.python("result = lens._picture['key']")
         panel.wait("canvas.map", f"e.dataset.shown?.startsWith('{key} ')")
         code = f"m = nl.activations(lens.session.net, x, '0').maps[1]; result = (m[{of_map}] / abs(m).max()).tolist()"
         values = np.array(notebook.python(code))
@@ -102,8 +102,8 @@ def test_the_slices_of_a_volume(notebook):
         assert (np.sign(warm)[np.abs(values) > 0.1] == np.sign(values)[np.abs(values) > 0.1]).all()
         assert panel.text(".slider:has(.slice) output") == f"{at} of 0–7"
     panel.page.locator(".nn-lens .frame").first.click(position={"x": 60, "y": 60})
-    notebook.until("len(lens.unit.place or ())", 3)
-    assert notebook.python("lens.unit.place")[0] == 5
+    notebook.until("result = len(lens.unit.place or ())", 3)
+    assert notebook.python("result = lens.unit.place")[0] == 5
 
 
 def test_the_steps_of_a_sequence(notebook):

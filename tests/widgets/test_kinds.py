@@ -318,4 +318,45 @@ def test_messages_of_evidence_are_drawn_by_kind():
     found = nl.attribute(signals(), torch.rand(2, 41), 1, "saliency")
     head, (sheet,) = messages.attribution(("saliency", found), Geometry("signal", (2, 41)))
     assert head["tiles"] == 1
-    assert Image.open(io.BytesIO(sheet)).size == (144, 90)
+    assert Image.open(io.BytesIO(sheet)).size == (360, 64)
+
+
+def test_each_step_of_a_sequence_sees_those_before_it(opened):
+    _, talk = opened(sequences())
+    (head, _), _ = talk.ask("field", layer="steps")
+    assert head["each"] == [(0, i + 1) for i in range(9)]
+    (head, _), _ = talk.ask("field", layer="answer")
+    assert (head["each"], head["size"], head["stride"]) == (None, [1, 9], [0, 0])
+
+
+class OwnTraining(nn.Module):
+    """Has a train() of its own, which takes other arguments, as some models of the field do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3))
+
+    def train(self, loader, epochs):
+        raise AssertionError("a training began")
+
+
+@pytest.mark.parametrize(
+    "make", [OwnTraining, lambda: torch.compile(nn.Sequential(nn.Conv2d(3, 4, 3)), backend="eager")]
+)
+def test_models_that_train_or_run_in_their_own_way(make, opened):
+    model = make()
+    net = nl.Network(model, (3, 12, 16), False)
+    x = torch.rand(3, 12, 16, generator=torch.Generator().manual_seed(0))
+    net.scores(x)
+    layer = net.layers[0].name
+    _, talk = opened(net, picture=x, unit=f"{layer}:1")
+    (head, buffers), (end, _) = talk.ask("maps", layer=layer)
+    assert end["type"] == "done"
+    conv = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    with torch.no_grad():
+        expected = conv(x[None])[0]
+    assert (head["height"], head["width"]) == expected.shape[1:]
+    np.testing.assert_allclose(np.frombuffer(buffers[2], np.float32), expected.amax((1, 2)), rtol=1e-4, atol=1e-5)

@@ -16,6 +16,8 @@ export interface Field {
   size: [number, number];
   stride: [number, number];
   offset: [number, number];
+  /** Of a row of neurons that goes on unevenly, the columns of each: where they start and stop. */
+  each?: [number, number][] | null;
 }
 
 /** A layer's map, (rows, columns), in an input of (channels, height, width); `field` is not known before it is asked for. */
@@ -57,7 +59,9 @@ export function boxOf({ row, column }: Neuron, { input }: Frame, field: Field): 
     const size = input[1 + axis];
     return [Math.max(0, start) / size, Math.min(size, start + field.size[axis]) / size];
   };
-  const [[top, bottom], [left, right]] = [share(row, 0), share(column, 1)];
+  const own = field.each?.[column];
+  const [top, bottom] = share(row, 0);
+  const [left, right] = own ? own.map((at) => at / input[2]) : share(column, 1);
   return [top, left, bottom, right];
 }
 

@@ -3,6 +3,7 @@ import { el, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { isWide } from "../panel/words";
 import { AnswerView } from "./view";
 
 /** What in the picture speaks for a target, by one method: its map and that of shuffled weights, or why there is none. */
@@ -51,8 +52,9 @@ export class AttributionView extends AnswerView<"attribution"> {
   protected tell(methods: Attribution[]): string {
     const name = target(methods);
     if (!name) return this.waiting();
+    const where = isWide(this.store.network) ? "Below" : "Right of";
     return (
-      `Evidence for ${name}: orange speaks for it, blue against. Right of each map the same method on shuffled ` +
+      `Evidence for ${name}: orange speaks for it, blue against. ${where} each map the same method on shuffled ` +
       "weights: a map that looks alike there tells nothing of what was learned."
     );
   }

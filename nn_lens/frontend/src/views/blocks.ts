@@ -40,6 +40,8 @@ const SIDE = 640;
 const [SMALLEST, LARGEST] = [8, 72];
 /** What is left of an image where its unit is hardly active. */
 const FAINT = 0.12;
+/** Pixels of the width at which a chart in a row can be made out; narrower pieces have a colour for each unit. */
+const READABLE = 40;
 
 export class BlocksView extends AnswerView<"blocks"> {
   private readonly canvas = el("canvas", { role: "img", "aria-label": "not here yet" });
@@ -95,7 +97,8 @@ export class BlocksView extends AnswerView<"blocks"> {
     const made = this.made(blocks);
     if (made < drawn) return `making the images of the units, ${made} of ${drawn} …`;
     const rest = units.length > drawn ? `; those of ${units.length - drawn} rarer units are left grey` : "";
-    return `${units.length} units are strongest somewhere${rest}; the fainter, the weaker`;
+    const colours = blocks.height === 1 && width > 1 ? ", a colour for each where its image would be too narrow" : "";
+    return `${units.length} units are strongest somewhere${rest}${colours}; the fainter, the weaker`;
   }
 
   protected waiting(): string {
@@ -158,14 +161,15 @@ export class BlocksView extends AnswerView<"blocks"> {
     const images = new Map(units.map((unit) => [unit, this.store.imageOf(layer, unit)]));
     for (let n = 0; n < size; n++) {
       const [x, y] = [(n % width) * cell, Math.floor(n / width) * tall];
-      const image = images.get(strongest[n]);
+      const [first, count] = height === 1 ? runOf(strongest, n) : [0, 1];
+      const image = count * cell >= READABLE || height > 1 ? images.get(strongest[n]) : null;
       context.globalAlpha = FAINT + (1 - FAINT) * Math.sqrt(Math.max(0, strengths[n]) / most);
       if (image?.page.sheet) {
         const { sheet, width: w, height: h } = image.page;
-        const [first, count] = height === 1 ? runOf(strongest, n) : [0, 1];
         context.drawImage(sheet, image.index * w + (first * w) / count, 0, w / count, h, x, y, cell, tall);
       } else {
-        context.fillStyle = "#808080";
+        const hue = (strongest[n] * 137.5) % 360; // the golden angle: neighbouring numbers look apart
+        context.fillStyle = height === 1 ? `hsl(${hue} 60% 50%)` : "#808080";
         context.fillRect(x, y, cell, tall);
       }
     }
