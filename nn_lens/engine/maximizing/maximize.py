@@ -27,6 +27,7 @@ from nn_lens.engine.maximizing.linear import in_first_layer, maximizers_of
 from nn_lens.engine.maximizing.parametrizations import Parametrization
 from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal
 from nn_lens.engine.maximizing.revival import revival_for
+from nn_lens.engine.maximizing.starts import first_variables
 from nn_lens.engine.maximizing.transforms import Transform
 from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.inputs import places_of
@@ -240,7 +241,7 @@ class Run:
     def _batch(self, rows: Sequence[int], steps: int, free: torch.Tensor | None = None) -> Batch:
         generators = [self._generator(row) for row in rows]
         if free is None:
-            free = self.settings.parametrization.start(self.plan.shape, generators).to(self.net.device)
+            free = first_variables(self.settings, rows, generators)
         return Batch(self.settings, rows, free, generators, steps)
 
     def _generator(self, row: int, attempt: int = 0) -> torch.Generator:
