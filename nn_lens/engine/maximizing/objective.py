@@ -107,3 +107,8 @@ class Objective:
 
     def __repr__(self) -> str:
         return f"Objective({self.name})"
+
+
+def mean_of_each(x: torch.Tensor) -> torch.Tensor:
+    """(N,) means over all dimensions but the first."""
+    return x.mean(tuple(range(1, x.ndim))) if x.ndim > 1 else x

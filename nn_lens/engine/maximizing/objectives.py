@@ -13,12 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from nn_lens.engine.maximizing.inputs import place_dims
-from nn_lens.engine.maximizing.objective import Answers, Objective
-from nn_lens.engine.maximizing.transforms import gaussian_blur
+from nn_lens.engine.maximizing.objective import Answers, Objective, mean_of_each
+from nn_lens.engine.maximizing.penalties import blur as blur
+from nn_lens.engine.maximizing.penalties import l1 as l1
+from nn_lens.engine.maximizing.penalties import l2 as l2
+from nn_lens.engine.maximizing.penalties import total_variation as total_variation
 from nn_lens.engine.network.answers import class_scores, mask_of
 from nn_lens.engine.network.network import Network, as_network
-from nn_lens.engine.pictures.picture import read_picture
 from nn_lens.errors import LensError
 from nn_lens.units import Direction, Unit, as_unit
 
@@ -48,7 +49,7 @@ def channel(unit: Unit | str) -> Objective:
     """
     unit = as_unit(unit)
     return Objective(
-        f"channel({unit})", (unit.layer,), lambda a: _mean(a.maps[unit.layer][:, unit.channel]), (unit,)
+        f"channel({unit})", (unit.layer,), lambda a: mean_of_each(a.maps[unit.layer][:, unit.channel]), (unit,)
     )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def layer(name: str) -> Objective:
     >>> nl.maximize(nl.demo(), nl.objectives.layer("relu1"), steps=2).images.shape  # it looks at the whole canvas
     (1, 3, 64, 64)
     """
-    return Objective(f"layer({name})", (name,), lambda a: _mean(a.maps[name].square()))
+    return Objective(f"layer({name})", (name,), lambda a: mean_of_each(a.maps[name].square()))
 
 
 def token(unit: Unit | str, index: int = 0) -> Objective:
@@ -104,7 +105,7 @@ def direction(
         if similarity != "dot":
             cosine = dots / maps.norm(dim=1).clamp(min=1e-6)
             dots = cosine if similarity == "cosine" else dots * cosine.clamp(min=0.1) ** power
-        return _mean(dots)
+        return mean_of_each(dots)
 
     where = "" if at is None else f", at {at}"
     return Objective(
@@ -129,7 +130,7 @@ def logit(index: int | str, at: Any = None) -> Objective:
         if at is not None or answer[0, 0].numel() == 1:
             return scores
         wins = (answer.argmax(1) == which).flatten(1).any(1)
-        begin = _mean(answer[:, which] - answer.amax(1))
+        begin = mean_of_each(answer[:, which] - answer.amax(1))
         return torch.where(wins, scores, begin - begin.detach())
 
     return Objective(f"logit({index}{_where(at)})", ("",), value)
@@ -158,7 +159,7 @@ def probability(index: int | str, at: Any = None) -> Objective:
             return (scores.sigmoid() if a.output_kind in ("logit", "multilabel") else scores.softmax(1))[:, which]
         each = answer.sigmoid() if answer.shape[1] == 1 else answer.softmax(1)
         if at is None:
-            return _mean(each[:, which])
+            return mean_of_each(each[:, which])
         mask = mask_of(tuple(answer.shape[2:]), at).flatten().to(answer.device)
         return each[:, which].flatten(1)[:, mask].mean(1)
 
@@ -254,66 +255,6 @@ def inversion(net: Network, picture: Any, layer: str) -> Objective:
     return Objective(f"inversion({layer})", (layer,), value, still=True)
 
 
-# ---- penalties on the picture: subtract them ----
-
-
-def total_variation() -> Objective:
-    """The mean absolute difference of neighbouring pixels, samples or steps; subtract it for smoother pictures.
-
-    Raises:
-        LensError: when it is used with a network of vectors, which have no neighbours.
-
-    >>> nl.objectives.channel("relu3:1") - 0.1 * nl.objectives.total_variation()
-    Objective(channel(relu3:1) - 0.1 * total_variation())
-    """
-
-    def value(a: Answers) -> torch.Tensor:
-        if a.kind == "vector":
-            raise LensError("total_variation compares neighbours, and the numbers of a vector have none; use l1 or l2.")
-        first, *others = (_mean(a.pictures.diff(dim=d).abs()) for d in place_dims(a.kind))
-        return sum(others, first)
-
-    return Objective("total_variation()", (), value, local=True)
-
-
-def l1(target: Any = 0.5) -> Objective:
-    """The mean absolute distance of the pixels from `target`, a number or a picture in [0,1]; of signals, 0 is the middle.
-
-    >>> -nl.objectives.l1()
-    Objective(-1 * l1(0.5))
-    """
-    return Objective(f"l1({_said(target)})", (), lambda a: _off(a, target).abs().mean(1), local=True)
-
-
-def l2(target: Any = 0.5) -> Objective:
-    """The root mean square distance of the pixels from `target`, a number or a picture in [0,1]; see `l1`.
-
-    >>> nl.objectives.neuron("conv1:3") - nl.objectives.l2(0.25)
-    Objective(neuron(conv1:3) - l2(0.25))
-    """
-    return Objective(
-        f"l2({_said(target)})", (), lambda a: _off(a, target).square().mean(1).add(1e-12).sqrt(), local=True
-    )
-
-
-def blur(sigma: float = 1.0) -> Objective:
-    """The mean absolute difference of the picture from itself blurred with a Gaussian of `sigma` pixels, samples or steps.
-
-    >>> nl.objectives.logit(3) - nl.objectives.blur(2)
-    Objective(logit(3) - blur(2))
-    """
-    if not sigma > 0:
-        raise LensError(f"blur takes a sigma above 0 pixels, got {sigma}.")
-
-    def value(a: Answers) -> torch.Tensor:
-        if a.kind == "vector":
-            raise LensError("blur compares neighbours, and the numbers of a vector have none; use l1 or l2.")
-        x = a.pictures.transpose(1, 2) if a.kind == "sequence" else a.pictures
-        return (x - gaussian_blur(x, sigma)).abs().flatten(1).mean(1)
-
-    return Objective(f"blur({sigma:g})", (), value, local=True)
-
-
 # ---- for the engine ----
 
 
@@ -387,25 +328,7 @@ def _alike(maps: torch.Tensor, target: torch.Tensor, layer: str) -> tuple[torch.
     return maps, target.to(maps)
 
 
-def _off(answers: Answers, target: Any) -> torch.Tensor:
-    """(N, pixels) distances from a number or a picture."""
-    pictures = answers.pictures
-    if not isinstance(target, (int, float)):
-        target = read_picture(target, tuple(pictures.shape[1:]), answers.kind).to(pictures)
-    off: torch.Tensor = (pictures - target).flatten(1)
-    return off
-
-
-def _mean(x: torch.Tensor) -> torch.Tensor:
-    """(N,) means of all but the first dimension."""
-    return x.mean(tuple(range(1, x.ndim))) if x.ndim > 1 else x
-
-
 def _where(at: Any) -> str:
     if at is None:
         return ""
     return f" at {tuple(map(int, at))}" if np.ndim(at) == 1 else " on a mask"
-
-
-def _said(target: Any) -> str:
-    return f"{target:g}" if isinstance(target, (int, float)) else "picture"

@@ -19,12 +19,10 @@ import torch.nn.functional as F
 
 from nn_lens.engine.maximizing import waves
 from nn_lens.engine.maximizing.ascent import size_of
+from nn_lens.engine.maximizing.colours import COLOURS, as_batch, coloured, decorrelated
+from nn_lens.engine.maximizing.colours import colours_of as colours_of
 from nn_lens.engine.pictures.picture import read_picture
 from nn_lens.errors import LensError
-
-# Square root of the covariance of RGB over the training pictures of the bundled network, largest column of
-# length 1: brightness, blue against red-yellow, green against magenta. Made by networks/picture_statistics.py.
-COLOURS = ((0.5743, 0.2858, 0.0796), (0.5858, 0.0214, -0.1405), (0.5719, -0.3089, 0.0639))
 
 CONTRAST = 0.2  # root mean square of the pixels around grey, about that of photographs
 DEVIATIONS = 4.0  # that a signal stays within
@@ -122,7 +120,7 @@ def _waves(
         return torch.stack([torch.randn(*free, generator=g) for g in generators]) * deviation
 
     def picture(free: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        x = _coloured(waves.to_values(free, shape[1:], decay) / 4, colours)
+        x = coloured(waves.to_values(free, shape[1:], decay) / 4, colours)
         if size:
             # The picture's contrast goes with the size of its variables, which stays as it started.
             x = waves.sized(x, size * size_of(free.detach()).squeeze(-1))
@@ -130,7 +128,7 @@ def _waves(
 
     def free(pictures: torch.Tensor) -> torch.Tensor:
         own = size_of(stretch(pictures))
-        variables = waves.to_coefficients(_plain(stretch(waves.fill_up(pictures)), colours) * 4, decay)
+        variables = waves.to_coefficients(decorrelated(stretch(waves.fill_up(pictures)), colours) * 4, decay)
         return variables * (own[..., None] / size / size_of(variables).clamp(min=1e-12)) if size else variables
 
     return Parametrization(name, start, picture, 1.0 if size else 0.1, size is not None, free)
@@ -146,10 +144,10 @@ def pixels(deviation: float = 0.01, colours: Any = None) -> Parametrization:
     """
 
     def picture(free: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        return waves.sigmoid(_coloured(free, colours))
+        return waves.sigmoid(coloured(free, colours))
 
     def free(pictures: torch.Tensor) -> torch.Tensor:
-        return _plain(torch.logit(pictures, 0.01), colours)
+        return decorrelated(torch.logit(pictures, 0.01), colours)
 
     return Parametrization("pixels", _noise(deviation), picture, 0.3, free=free)
 
@@ -177,7 +175,7 @@ def maco(spectrum: Any = None, colours: Any = COLOURS) -> Parametrization:
         _, h, w = shape
         magnitude = _magnitudes(table, shape).to(free.device)
         x = torch.fft.irfft2(torch.polar(magnitude.expand_as(free), free), s=(h, w), norm="ortho")
-        return waves.sigmoid(_coloured(x, colours))
+        return waves.sigmoid(coloured(x, colours))
 
     return Parametrization("maco", start, picture)
 
@@ -261,7 +259,12 @@ def vector(low: float | Sequence[float] = 0.0, high: float | Sequence[float] = 1
 
 
 def along_steps(drawn: Parametrization) -> Parametrization:
-    """A parametrization of signals (C,L) as one of sequences (T,F): each feature is a channel."""
+    """A parametrization of signals (C,L) as one of sequences (T,F): each feature is a channel. `maximize` does it itself.
+
+    >>> drawn = nl.parametrizations.along_steps(nl.parametrizations.signal())
+    >>> drawn.picture(drawn.start((12, 5), [torch.Generator().manual_seed(0)]), (12, 5)).shape
+    torch.Size([1, 12, 5])
+    """
 
     def start(shape: tuple[int, ...], generators: Sequence[torch.Generator]) -> torch.Tensor:
         if drawn.source is None:
@@ -283,30 +286,13 @@ def along_steps(drawn: Parametrization) -> Parametrization:
 # ---- statistics of pictures ----
 
 
-def colours_of(pictures: Any) -> torch.Tensor:
-    """(C,C) square root of the covariance of the channels of (N,C,H,W) pictures in [0,1], largest column of length 1.
-
-    Its columns are decorrelated colours, the strongest first: for `fourier`, `pixels` and `maco`.
-
-    >>> nl.parametrizations.colours_of(torch.rand(5, 3, 8, 8)).shape
-    torch.Size([3, 3])
-    """
-    values = _as_batch(pictures).transpose(0, 1).flatten(1).double()
-    covariance = torch.cov(values).reshape(len(values), len(values))
-    axes, variances, _ = torch.linalg.svd(covariance)
-    root = axes * variances.sqrt()
-    root = root * torch.where(root[0] < 0, -1, 1)
-    scaled: torch.Tensor = (root / root.norm(dim=0).max().clamp(min=1e-12)).float()
-    return scaled
-
-
 def spectrum_of(pictures: Any, colours: Any = COLOURS) -> torch.Tensor:
     """(C,H,W//2+1) mean magnitudes of the decorrelated channels of (N,C,H,W) pictures in [0,1], for `maco`.
 
     >>> nl.parametrizations.spectrum_of(torch.rand(5, 3, 8, 10)).shape
     torch.Size([3, 8, 6])
     """
-    x = _plain(torch.logit(_as_batch(pictures), 0.01), colours)
+    x = decorrelated(torch.logit(as_batch(pictures), 0.01), colours)
     window = torch.hann_window(x.shape[2], periodic=False)[:, None] * torch.hann_window(x.shape[3], periodic=False)
     x = (x - x.mean((2, 3), keepdim=True)) * window / window.square().mean().sqrt()
     magnitudes: torch.Tensor = torch.fft.rfft2(x, norm="ortho").abs().mean(0)
@@ -342,16 +328,6 @@ def _magnitudes(table: torch.Tensor | None, shape: tuple[int, ...]) -> torch.Ten
     return magnitudes
 
 
-def _as_batch(pictures: Any) -> torch.Tensor:
-    x = torch.as_tensor(pictures).detach().cpu()
-    if x.ndim != 4:
-        raise LensError(f"pictures are (N,C,H,W) in [0,1], got {tuple(x.shape)}.")
-    x = x / 255 if x.dtype == torch.uint8 else x.float()
-    if not (float(x.min()) >= 0 and float(x.max()) <= 1):
-        raise LensError(f"pictures are (N,C,H,W) in [0,1], got values from {x.min():.3g} to {x.max():.3g}.")
-    return x
-
-
 def _of_channels(numbers: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """(C,) or one number, to go with (N,C,...)."""
     return numbers if numbers.ndim == 0 else numbers.to(x.device).view(-1, *[1] * (x.ndim - 2))
@@ -359,28 +335,3 @@ def _of_channels(numbers: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 def _noise(deviation: float) -> Callable[[tuple[int, ...], Sequence[torch.Generator]], torch.Tensor]:
     return lambda shape, generators: torch.stack([torch.randn(*shape, generator=g) for g in generators]) * deviation
-
-
-def _matrix(x: torch.Tensor, colours: Any) -> torch.Tensor | None:
-    if colours is None or (colours is COLOURS and (x.shape[1] != 3 or x.ndim < 4)):
-        return None
-    matrix = torch.as_tensor(colours, dtype=x.dtype, device=x.device)
-    if matrix.shape != (x.shape[1], x.shape[1]):
-        raise LensError(f"colours is a ({x.shape[1]},{x.shape[1]}) matrix for this network, got {tuple(matrix.shape)}.")
-    return matrix
-
-
-def _coloured(x: torch.Tensor, colours: Any) -> torch.Tensor:
-    """From decorrelated channels to those of the picture."""
-    matrix = _matrix(x, colours)
-    if matrix is None:
-        return x
-    # Added up channel by channel: a matrix product takes another order with the number of pictures.
-    columns = [matrix[:, k].view(-1, *[1] * (x.ndim - 2)) for k in range(len(matrix))]
-    return sum((x[:, k : k + 1] * columns[k] for k in range(1, len(columns))), x[:, :1] * columns[0])
-
-
-def _plain(x: torch.Tensor, colours: Any) -> torch.Tensor:
-    """From the channels of the picture to decorrelated ones."""
-    matrix = _matrix(x, colours)
-    return x if matrix is None else (torch.linalg.pinv(matrix) @ x.flatten(2)).view_as(x)
