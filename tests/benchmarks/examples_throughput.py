@@ -27,7 +27,6 @@ sys.path[:0] = [str(HERE.parent)]
 from models import squeezenet  # noqa: E402
 
 import nn_lens as nl  # noqa: E402
-from nn_lens.engine.evidence.examples import _batch_size  # noqa: E402
 from nn_lens.engine.network import capture  # noqa: E402
 from nn_lens.engine.pictures.datasets import source_of  # noqa: E402
 
@@ -37,7 +36,7 @@ ROUNDS = 5
 
 def bare(net: nl.Network, pictures: torch.Tensor, forward: Callable[[torch.Tensor], Any]) -> None:
     with net.evaluation(), torch.no_grad():
-        for batch in source_of(net, pictures).batches(_batch_size(net)):
+        for batch in source_of(net, pictures).batches(net.batch_size()):
             forward(batch.pictures)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import zoo
 from torch import nn
 
 import nn_lens as nl
@@ -231,3 +232,17 @@ def test_pooling_of_signals_and_volumes_is_linearized():
         model[0].weight.fill_(4.0)
     found = nl.linear_maximizers(nl.Network(model, (1, 4, 4, 4)), "1:0")
     assert found.weights[found.weights != 0] == pytest.approx([0.5] * 8)
+
+
+def test_a_class_that_wins_nowhere_says_so():
+    torch.manual_seed(0)
+    net = nl.Network(zoo.UNet(), (1, 32, 40))
+    found = [nl.maximize(net, nl.objectives.logit(c), steps=4) for c in range(3)]
+    off = [c for c in range(3) if found[c].activations[0] == 0]
+    assert off
+    assert all("wins at no place of this picture" in found[c].notes[0] for c in off)
+    at = nl.maximize(net, nl.objectives.logit(off[0], at=(16, 20)), steps=4)
+    with torch.no_grad():
+        answer = net.model.eval()(torch.from_numpy(at.images))
+    np.testing.assert_allclose(at.activations[0], answer[0, off[0], 16, 20], rtol=1e-3, atol=1e-5)
+    assert at.notes == ("",)
