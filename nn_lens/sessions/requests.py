@@ -21,8 +21,11 @@ from nn_lens.sessions.session import Session
 from nn_lens.units import Direction, Unit
 
 PREVIEW_STEP = 2  # the first step whose pictures show more than the noise they start from
-_ROW = 4096  # neurons of which each is told what it sees
+_LINE = 4096  # neurons whose boxes are told one by one
 PRINTED = 12  # units whose maximizing images a figure shows
+
+Boxes = list[tuple[int, int]]
+"""Where the boxes of neurons start and stop along an axis."""
 
 Figure = Callable[[Session, Unit, Any], Any]
 """Makes the matplotlib Figure of a view at a unit and a picture; for the worker's thread alone."""
@@ -153,17 +156,26 @@ def arithmetic(session: Session, picture: Any, unit: Unit) -> Iterator[arithmeti
     yield arithmetic_of.arithmetic(session.network(), picture, unit)
 
 
-def field(session: Session, layer: str) -> Iterator[tuple[ReceptiveField, list[tuple[int, int]] | None]]:
-    """The receptive field of a layer's neurons; of those in a row that do not all see all, nor equally far, (start, stop)
-    of each.
+def field(session: Session, layer: str) -> Iterator[tuple[ReceptiveField, list[Boxes | None]]]:
+    """The receptive field of a layer's neurons; by axis of the input (start, stop) of each neuron of a line, None where
+    its size, stride and offset tell.
     """
     net = session.network()
     found, grid = receptive_field(net, layer), net[layer].layout.grid
-    each = None
-    if len(grid) == len(found.size) == 1 and found.stride == (0,) and grid[0] <= _ROW:
-        boxes = [found.box(i) for i in range(grid[0])]
-        each = [(start, stop) for start, stop in boxes] if len(set(boxes)) > 1 else None
-    yield found, each
+    axes = range(len(found.size))
+    yield found, [_uneven(found, grid, axis) if len(grid) == len(found.size) else None for axis in axes]
+
+
+def _uneven(found: ReceptiveField, grid: tuple[int, ...], axis: int) -> Boxes | None:
+    """Where the boxes of a line of neurons through the middle start and stop, None where they go on evenly."""
+    line = [tuple(i if a == axis else n // 2 for a, n in enumerate(grid)) for i in range(grid[axis])]
+    if len(line) > _LINE:
+        return None
+    boxes = [found.box(*place) for place in line]
+    own = [(box[axis], box[axis + len(grid)]) for box in boxes]
+    size, stride, offset, most = (v[axis] for v in (found.size, found.stride, found.offset, found.input_size))
+    told = [(max(0, offset + stride * i), min(most, offset + stride * i + size)) for i in range(len(line))]
+    return None if own == told else own
 
 
 def maximized(session: Session, unit: Unit, seed: int = 0) -> Iterator[Maximized | None]:

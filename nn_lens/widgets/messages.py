@@ -25,7 +25,7 @@ from nn_lens.engine.reading.filters import filter_shape
 from nn_lens.engine.reading.incoming import Incoming
 from nn_lens.sessions.blocks import Blocks
 from nn_lens.sessions.evidence import Comparison, Spectrum
-from nn_lens.sessions.requests import Page, Scores, Tiles
+from nn_lens.sessions.requests import Boxes, Page, Scores, Tiles
 from nn_lens.units import Unit
 from nn_lens.widgets.frames import Message
 from nn_lens.widgets.geometry import Geometry
@@ -125,10 +125,10 @@ def blocks(answer: Blocks | Page, geometry: Geometry) -> Message:
     return head, [sheet, *(np.ascontiguousarray(n).tobytes() for n in numbers)]
 
 
-def field(answer: tuple[ReceptiveField, list[tuple[int, int]] | None], geometry: Geometry) -> Message:
-    """What a layer's neurons see, in rows and columns of the input; of a row where it goes on unevenly, of each neuron."""
+def field(answer: tuple[ReceptiveField, list[Boxes | None]], geometry: Geometry) -> Message:
+    """What a layer's neurons see, in rows and columns of the input; along an axis where it goes on unevenly, of each."""
     found, each = answer
-    return {**geometry.field(found), "each": each}, []
+    return {**geometry.field(found), "each": [None, *each][-2:]}, []
 
 
 def trust(found: Sequence[Badge], _geometry: Geometry) -> Message:
@@ -219,7 +219,7 @@ def incoming(answer: tuple[Incoming, Mapping[Unit, np.ndarray]], geometry: Geome
     ]  # fmt: skip
     head = {
         "units": units, "count": found.count, "through": found.through,
-        "alt": found.alt_text,
+        "share": found.share, "notes": list(found.notes), "alt": found.alt_text,
     }  # fmt: skip
     if not pictures:
         return head, []

@@ -32,3 +32,18 @@ test("a layer that sees the whole input has one neuron for every place", () => {
   };
   assert.deepEqual(neuronAt({ y: 0.9, x: 0.1 }, whole), { row: 0, column: 0 });
 });
+
+test("boxes that go on unevenly are those of each neuron", () => {
+  // Behind an upsampling by 2 of a 3x3 convolution with stride 2: two neurons see the same.
+  const rows: [number, number][] = [0, 0, 1, 1].map((i) => [Math.max(0, 2 * i - 1), 2 * i + 2]);
+  const uneven = {
+    grid: [4, 12] as [number, number],
+    input: [3, 4, 48],
+    field: { size: [3, 8], stride: [1, 4], offset: [-1, 0], each: [rows, null] } as Field,
+  };
+  const box = (row: number) => boxOf({ row, column: 1 }, uneven, uneven.field);
+  assert.deepEqual(box(1), [0, 4 / 48, 2 / 4, 12 / 48]);
+  assert.deepEqual(box(2), [1 / 4, 4 / 48, 1, 12 / 48]);
+  assert.equal(neuronAt({ y: 0.6, x: 0 }, uneven).row, 2);
+  assert.equal(neuronAt({ y: 0.1, x: 0 }, uneven).row, 0);
+});

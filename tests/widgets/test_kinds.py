@@ -324,9 +324,9 @@ def test_messages_of_evidence_are_drawn_by_kind():
 def test_each_step_of_a_sequence_sees_those_before_it(opened):
     _, talk = opened(sequences())
     (head, _), _ = talk.ask("field", layer="steps")
-    assert head["each"] == [(0, i + 1) for i in range(9)]
+    assert head["each"] == [None, [(0, i + 1) for i in range(9)]]
     (head, _), _ = talk.ask("field", layer="answer")
-    assert (head["each"], head["size"], head["stride"]) == (None, [1, 9], [0, 0])
+    assert (head["each"], head["size"], head["stride"]) == ([None, None], [1, 9], [0, 0])
 
 
 class OwnTraining(nn.Module):
@@ -360,3 +360,22 @@ def test_models_that_train_or_run_in_their_own_way(make, opened):
         expected = conv(net.picture(panel.picture)[None])[0]  # it holds 8 bits
     assert (head["height"], head["width"]) == expected.shape[1:]
     np.testing.assert_allclose(np.frombuffer(buffers[2], np.float32), expected.amax((1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_boxes_behind_an_upsampling_are_told_one_by_one(opened):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ConvTranspose2d(4, 2, 2, 2), nn.Conv2d(2, 3, 1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2),
+    )  # fmt: skip
+    _, talk = opened(nl.Network(model, (1, 12, 16)))
+    (head, _), _ = talk.ask("field", layer="1")
+    x = torch.rand(1, 1, 12, 16, requires_grad=True)
+    rows = []
+    for row in range(12):
+        (gradient,) = torch.autograd.grad(model[:2](x)[0, :, row, 8].sum(), x)
+        seen = gradient[0, 0].abs().sum(1).nonzero().flatten()
+        rows.append((int(seen[0]), int(seen[-1]) + 1))
+    assert head["each"][0] == rows
+    (head, _), _ = talk.ask("field", layer="0")
+    assert head["each"] == [None, None]

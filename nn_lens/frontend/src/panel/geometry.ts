@@ -16,8 +16,8 @@ export interface Field {
   size: [number, number];
   stride: [number, number];
   offset: [number, number];
-  /** Of a row of neurons that goes on unevenly, the columns of each: where they start and stop. */
-  each?: [number, number][] | null;
+  /** By axis, where the boxes of each neuron start and stop; null along an axis of which size, stride and offset tell. */
+  each?: ([number, number][] | null)[];
 }
 
 /** A layer's map, (rows, columns), in an input of (channels, height, width); `field` is not known before it is asked for. */
@@ -35,6 +35,8 @@ export function clamp(value: number, low: number, high: number): number {
 export function neuronAt({ y, x }: Place, { grid, input, field }: Frame): Neuron {
   const along = (share: number, axis: 0 | 1) => {
     const pixel = share * input[1 + axis];
+    const each = field?.each?.[axis];
+    if (field?.stride[axis] && each) return nearest(each, pixel);
     const index = field?.stride[axis]
       ? (pixel - field.offset[axis] - field.size[axis] / 2) / field.stride[axis]
       : share * grid[axis] - 0.5;
@@ -43,25 +45,33 @@ export function neuronAt({ y, x }: Place, { grid, input, field }: Frame): Neuron
   return { row: along(y, 0), column: along(x, 1) };
 }
 
+/** Which of some boxes has its middle nearest to a pixel. */
+function nearest(boxes: [number, number][], pixel: number): number {
+  const apart = boxes.map(([start, stop]) => Math.abs((start + stop) / 2 - pixel));
+  return apart.indexOf(Math.min(...apart));
+}
+
 /** The middle of what a neuron sees; of neurons that see all alike, where they stand among their own. */
 export function middleOf({ row, column }: Neuron, { grid, input, field }: Frame): Place {
-  const share = (index: number, axis: 0 | 1) =>
-    field?.stride[axis]
-      ? (field.offset[axis] + field.stride[axis] * index + field.size[axis] / 2) / input[1 + axis]
-      : (index + 0.5) / grid[axis];
+  const share = (index: number, axis: 0 | 1) => {
+    if (!field?.stride[axis]) return (index + 0.5) / grid[axis];
+    const own = field.each?.[axis]?.[index];
+    const middle = own ? (own[0] + own[1]) / 2 : field.offset[axis] + field.stride[axis] * index + field.size[axis] / 2;
+    return middle / input[1 + axis];
+  };
   return { y: share(row, 0), x: share(column, 1) };
 }
 
 /** What a neuron sees, as shares of the picture: top, left, bottom, right. */
 export function boxOf({ row, column }: Neuron, { input }: Frame, field: Field): [number, number, number, number] {
   const share = (index: number, axis: 0 | 1) => {
-    const start = field.offset[axis] + field.stride[axis] * index;
     const size = input[1 + axis];
+    const own = field.each?.[axis]?.[index];
+    if (own) return own.map((at) => at / size);
+    const start = field.offset[axis] + field.stride[axis] * index;
     return [Math.max(0, start) / size, Math.min(size, start + field.size[axis]) / size];
   };
-  const own = field.each?.[column];
-  const [top, bottom] = share(row, 0);
-  const [left, right] = own ? own.map((at) => at / input[2]) : share(column, 1);
+  const [[top, bottom], [left, right]] = [share(row, 0), share(column, 1)];
   return [top, left, bottom, right];
 }
 

@@ -10,6 +10,9 @@ export interface Incoming {
   units: { layer: string; channel: number; weight: number; picture: boolean }[];
   count: number;
   through: string;
+  /** How much of the unit these account for, 0 to 1, and what was not followed. */
+  share: number;
+  notes: string[];
   alt: string;
   sheet: ImageBitmap | null;
 }
@@ -31,10 +34,11 @@ export class IncomingView extends AnswerView<"incoming"> {
     return `${layer}:${channel} ${units.filter(({ picture }) => picture).length}`;
   }
 
-  protected tell({ units, count, through }: Incoming): string {
+  protected tell({ units, count, through, share, notes }: Incoming): string {
+    const part = share < 1 ? ` ${Math.round(100 * share)} % of it could be followed: ${notes[0] ?? ""}.` : "";
     return (
       `${units.length} of ${count} units, by their weights in ${through}: orange drives, blue holds back. ` +
-      "A click goes there."
+      `A click goes there.${part}`
     );
   }
 
