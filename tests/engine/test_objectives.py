@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import doctest
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -225,3 +228,11 @@ def test_nothing_is_left_behind():
     from models import same
 
     assert same(before, state(net.model))
+
+
+@pytest.mark.parametrize("module", ["penalties", "colours"])
+def test_examples_of_what_the_public_modules_take_from_others(module):
+    parts = importlib.import_module(f"nn_lens.engine.maximizing.{module}")
+    run = doctest.testmod(parts, extraglobs={"nl": nl, "torch": torch})
+    assert run.attempted > 0
+    assert run.failed == 0
