@@ -319,7 +319,7 @@ class Run:
                 notes.append(
                     f"no gradient in {len(self.history)} steps, this is where it started, not a maximum{self._broken()}"
                 )
-            elif value == 0 and self.plan.single is not None and self.net.output_kind == "dense":
+            elif value == 0 and self.plan.single and "" in self.plan.single.layers and self.net.output_kind == "dense":
                 notes.append(
                     "the class wins at no place of this picture; say where it is looked for, such as logit(index, at=place)"
                 )
