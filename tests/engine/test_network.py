@@ -338,7 +338,9 @@ def test_classes_by_index_and_label():
     with pytest.raises(nl.LensError, match=r"'cat'; pass its index, or one of `network\.labels`"):
         small().class_index("cat")
     with pytest.raises(nl.LensError, match="not with one score per class"):
-        nl.Network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(2), nn.Unflatten(2, (3, 3, 4))), (3, 8, 8), False).class_index(0)
+        nl.Network(
+            nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(2), nn.Unflatten(2, (3, 3, 4))), (3, 8, 8), False
+        ).class_index(0)
 
 
 def test_batches_keep_the_largest_layer_modest():
