@@ -24,8 +24,8 @@ def panel(opened):
 def until(panel: Panel, card: str, state: str) -> None:
     panel.page.wait_for_function(
         "([card, state]) => document.querySelector(`.nn-lens .card.${card}`)?.dataset.shown === state",
-        arg=[card, state], timeout=60_000,
-    )  # fmt: skip
+        arg=[card, state],
+    )
 
 
 def test_examples_and_histogram(panel):
@@ -39,13 +39,13 @@ def test_examples_and_histogram(panel):
     np.testing.assert_allclose(shown, values, rtol=0.02, atol=0.01)
     label = panel.page.locator(".nn-lens .histogram").get_attribute("aria-label")
     assert "1797 activations" in label
-    panel.page.wait_for_selector(".nn-lens .histogram .reached", state="attached", timeout=60_000)
+    panel.page.wait_for_selector(".nn-lens .histogram .reached", state="attached")
     assert "exaggeration" in panel.page.locator(".nn-lens .examples .words").inner_text()
 
 
 def test_badges_explain_themselves(panel):
     panel.page.click(".nn-lens .judge")
-    panel.page.wait_for_function("() => document.querySelectorAll('.nn-lens .badge').length >= 6", timeout=60_000)
+    panel.page.wait_for_function("() => document.querySelectorAll('.nn-lens .badge').length >= 6")
     badge = panel.page.locator(".nn-lens .badge").nth(1)
     badge.locator("summary").click()
     assert "does not look like a typical sample" in badge.inner_text()
@@ -58,8 +58,7 @@ def test_every_method_has_a_map_or_a_reason(panel):
     assert panel.page.locator(".nn-lens .method").count() == len(METHODS)
     panel.page.select_option(".nn-lens .attribution select", "unit")
     panel.page.wait_for_function(
-        "() => document.querySelector('.nn-lens .card.attribution').dataset.shown.startsWith('relu2:3@')",
-        timeout=60_000,
+        "() => document.querySelector('.nn-lens .card.attribution').dataset.shown.startsWith('relu2:3@')"
     )
 
 
@@ -75,8 +74,7 @@ def test_the_unit_is_switched_off_by_a_slider(panel):
     after = {float(text.split("→")[1]) for text in rows}
     assert any(abs(value - expected.after[0, np.abs(expected.delta[0]).argmax()]) < 0.02 for value in after)
     panel.page.wait_for_function(
-        "() => document.querySelector('.nn-lens .ablation .words').textContent.includes('1797 pictures')",
-        timeout=60_000,
+        "() => document.querySelector('.nn-lens .ablation .words').textContent.includes('1797 pictures')"
     )
 
 

@@ -60,8 +60,7 @@ def test_a_click_stays_and_esc_lets_go(panel):
     place = panel.page.locator(".nn-lens .here").get_attribute("data-shown").split()[1]
     panel.notebook.until("result = str(lens.unit)", f"relu3:12@{place}")
     panel.page.wait_for_function(
-        "() => [...document.querySelectorAll('.nn-lens .ranked canvas')].every((c) => !c.matches('.none'))",
-        timeout=60_000,
+        "() => [...document.querySelectorAll('.nn-lens .ranked canvas')].every((c) => !c.matches('.none'))"
     )
     assert f"at {place.replace(',', ', ')}" in panel.page.locator(".nn-lens .numbers").inner_text()
     panel.page.locator(".nn-lens .ranked .tile").nth(1).click()
@@ -96,8 +95,7 @@ def test_the_numbers_are_the_engines(panel):
 
 def test_the_picture_that_the_unit_wants_least(panel):
     panel.page.wait_for_function(
-        "() => !document.querySelector('.nn-lens .unit-row figure:nth-child(3) canvas').matches('.stale')",
-        timeout=60_000,
+        "() => !document.querySelector('.nn-lens .unit-row figure:nth-child(3) canvas').matches('.stale')"
     )
     assert panel.pixels(".unit-row figure:nth-child(3) canvas").std() > 10
 
@@ -142,26 +140,19 @@ def test_the_scale_of_the_colours(panel):
 
 def test_play_runs_through_the_units(panel):
     panel.page.click(".nn-lens button:has-text('Play')")
-    panel.page.wait_for_function("() => document.querySelector('.nn-lens').dataset.unit === 'relu3:14'", timeout=5000)
+    panel.page.wait_for_function("() => document.querySelector('.nn-lens').dataset.unit === 'relu3:14'")
     panel.page.click(".nn-lens button:has-text('Pause')")
-    panel.page.wait_for_timeout(700)
-    unit = panel.page.locator(".nn-lens").get_attribute("data-unit")
-    panel.page.wait_for_timeout(700)
-    assert panel.page.locator(".nn-lens").get_attribute("data-unit") == unit
+    panel.wait_for_rest(lambda: panel.page.locator(".nn-lens").get_attribute("data-unit"))
 
 
 def test_the_camera_is_the_picture(panel):
     panel.page.click(".nn-lens button.camera")
     panel.notebook.until("result = lens._picture['name']", "camera")
-    first = panel.notebook.python("result = lens._picture['key']")
-    panel.page.wait_for_timeout(2000)
-    later = panel.notebook.python("result = lens._picture['key']")
-    assert int(later.split()[-1]) - int(first.split()[-1]) >= 2, "frames follow one another"
+    number = "int(lens._picture['key'].split()[-1])"
+    first = panel.notebook.python(f"result = {number}")
+    panel.notebook.until(f"result = {number} >= {first + 2}", True)
     panel.page.click(".nn-lens button.camera")
-    panel.page.wait_for_timeout(1000)
-    last = panel.notebook.python("result = lens._picture['key']")
-    panel.page.wait_for_timeout(700)
-    assert panel.notebook.python("result = lens._picture['key']") == last
+    panel.wait_for_rest(lambda: panel.notebook.python(f"result = {number}"))
     assert panel.page.locator(".nn-lens button.camera").inner_text() == "Camera"
     panel.notebook.python("lens.picture = net.samples['cat']; result = 0")
 
@@ -171,6 +162,8 @@ def test_axe_finds_no_serious_fault(panel, theme):
     panel.theme(theme)
     for view in ("all", "blocks", "kernel", "evidence"):
         panel.notebook.python(f"lens.view = {view!r}; result = 0")
+        panel.page.wait_for_function("(view) => document.querySelector('.nn-lens').dataset.view === view", arg=view)
+        # Cards fill one by one, that of the blocks for minutes: what there is by then is looked at.
         panel.page.wait_for_timeout(1500 if view not in ("blocks", "evidence") else 6000)
         assert not panel.faults(), f"{theme}, {view}"
     panel.notebook.python("lens.view = 'all'; result = 0")

@@ -25,9 +25,7 @@ def jpeg(seed: int = 5, size: tuple[int, int] = (320, 240)) -> bytes:
 def panel(opened):
     notebook = opened("01_first_look.ipynb")
     panel = Panel(notebook, 120_000)
-    panel.page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'", timeout=120_000
-    )
+    notebook.wait_for_kernel()
     yield panel
     assert not notebook.problems, "the console is free of errors"
 

@@ -7,7 +7,7 @@ import pytest
 
 from browser.panel import Panel
 
-MAKE = """import torch, time, nn_lens as nl
+MAKE = """import pathlib, time, torch, nn_lens as nl
 torch.manual_seed(0)
 model = torch.nn.Sequential(
     torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 12, 3), torch.nn.ReLU(),
@@ -25,7 +25,11 @@ for step in range(6):
             p += 0.3 * torch.randn_like(p)
     optimizer.step()
     lens.record(10 * step)
-    time.sleep(1)"""
+    for _ in range(1200):  # until the test has seen this step, for a minute at most
+        if pathlib.Path(f"seen {10 * step}").exists():
+            break
+        time.sleep(0.05)
+    time.sleep(0.6)  # of the steps recorded within half a second the panel shows one"""
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +50,11 @@ def shown(panel: Panel) -> tuple[bytes, bytes]:
 def settle(panel: Panel, text: str) -> None:
     panel.wait(".time + .text", f"e.textContent.startsWith({text!r})")
     panel.page.wait_for_function(
-        "() => !document.querySelector('.nn-lens canvas.map.stale, .nn-lens .card.filters.stale')", timeout=30_000
+        "() => !document.querySelector('.nn-lens canvas.map.stale, .nn-lens .card.filters.stale')"
     )
 
 
-def test_the_panel_follows_a_training_in_a_running_cell(panel):
+def test_the_panel_follows_a_training_in_a_running_cell(panel, lab):
     assert panel.page.locator(".nn-lens .time").is_hidden(), "nothing is recorded yet"
     before = shown(panel)
     kernel = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
@@ -62,11 +66,12 @@ def test_the_panel_follows_a_training_in_a_running_cell(panel):
         TRAIN,
     )
     seen = set()
-    for step in (10, 20, 30):
+    for step in range(0, 60, 10):
         settle(panel, f"step {step} ")
         assert not panel.page.evaluate("() => window.trained"), "while the cell runs"
         seen.add(shown(panel)[0])
-    assert len(seen) == 3
+        (lab[1] / f"seen {step}").touch()
+    assert len(seen) == 6
     assert before[0] not in seen
     panel.page.evaluate("() => window.training")
     settle(panel, "the model as it is")
