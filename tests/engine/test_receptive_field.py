@@ -9,6 +9,7 @@ from models import Functional, small, torchvision_network
 from torch import nn
 
 import nn_lens as nl
+from nn_lens.engine.network.reach.marks import Marks, TooLarge, join
 
 # (network, layer, size, stride, offset), from kernel, stride and padding of each layer by
 # size += (k - 1) * stride, offset -= padding * stride, stride *= s.
@@ -80,3 +81,10 @@ def test_boxes_are_cut_at_the_border():
     field = nl.receptive_field(torchvision_network("resnet18"), "conv1")
     assert field.box(0, 0) == (0, 0, 4, 4)
     assert field.box(111, 111) == (219, 219, 224, 224)
+
+
+def test_marks_that_would_be_too_many_are_never_made():
+    """Of the attention of all places to all, of a large canvas, they would fill the memory."""
+    rows, columns = (Marks(torch.ones(shape), shape) for shape in ((1, 1 << 20, 1), (1, 1, 1 << 20)))
+    with pytest.raises(TooLarge):
+        join([rows, columns])

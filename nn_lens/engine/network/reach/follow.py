@@ -192,6 +192,7 @@ class Reach(TorchDispatchMode):
             if target.is_floating_point():
                 memory = target.untyped_storage()
                 if _memory(target) not in self._written:
+                    require(memory.nbytes())
                     empty = torch.zeros(memory.nbytes() // target.element_size(), device=target.device)
                     self._written[_memory(target)] = target, empty
                 _part(self._written[_memory(target)][1], target).copy_(marks.full())
@@ -206,6 +207,7 @@ class Reach(TorchDispatchMode):
         base, _, view = target.source
         whole = self.marks(base)
         assert whole is not None
+        require(math.prod(whole.shape))
         memory_of_base = whole.full().clone(memory_format=torch.contiguous_format)
         view(memory_of_base).copy_(marks.full())
         self._write(base, Marks(memory_of_base, whole.shape).tidy())

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-MOST = 1 << 27  # elements of a tensor of marks; a network that needs more is left
+MOST = (
+    1 << 26
+)  # elements, 256 MB: asked for before they are made; of a tensor of marks; a network that needs more is left
 
 
 class TooLarge(Exception):
@@ -139,8 +141,8 @@ class Marks:
 def join(several: Sequence[Marks], shapes: Sequence[Sequence[int]] = ()) -> Marks:
     """Those of what reads all of several, element by element, broadcast to one another and to other `shapes`."""
     shape = broadcast([*(m.shape for m in several), *shapes])
+    require(math.prod(broadcast([m.core.shape for m in several])))
     core = reduce(torch.maximum, (m.core for m in several))
-    require(core.numel())
     return Marks(core.reshape([1] * (len(shape) - core.dim()) + list(core.shape)), shape)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
-from nn_lens.engine.network.reach.marks import Marks, join
+from nn_lens.engine.network.reach.marks import Marks, join, require
 
 FUNCTIONS = frozenset({torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu})
 
@@ -32,6 +33,7 @@ def recurrent(
         if both_ways:
             ways.append(read.core.flip(dim).cummax(dim).values.flip(dim))
         outputs = [Marks(way, read.shape).expand((*read.shape[:2], size)) for way in ways]
+        require(sum(math.prod(m.shape) for m in outputs))
         ends = [m.full().select(dim, -1 if i == 0 else 0) for i, m in enumerate(outputs)]
         states += [end[None] for end in ends]
         x = outputs[0] if len(outputs) == 1 else Marks.of(torch.cat([m.full() for m in outputs], -1)).tidy()

@@ -74,6 +74,7 @@ def _where(call: Call) -> Marks:
     if isinstance(condition, (Marks, Chosen)):
         return join(call.marks(), [condition.shape, this.shape, other.shape])
     shape = broadcast([condition.shape, this.shape, other.shape])
+    require(math.prod(broadcast([condition.shape, this.core.shape, other.core.shape])))
     core = torch.where(condition, this.core, other.core)
     return Marks(core.reshape([1] * (len(shape) - core.dim()) + list(core.shape)), tuple(shape))
 
@@ -84,12 +85,14 @@ def _masked_fill(call: Call) -> Marks:
     if isinstance(mask, (Marks, Chosen)):
         return join(call.marks(), [own.shape])
     value = as_marks(call.get("value"), own.core)
+    require(math.prod(broadcast([mask.shape, value.core.shape, own.core.shape])))
     core = torch.where(mask, value.core, own.core)
     return Marks(core.reshape([1] * (len(own.shape) - core.dim()) + list(core.shape)), own.shape)
 
 
 def _glu(call: Call) -> Marks:
     x, dim = call.a["self"], call.get("dim", -1)
+    require(math.prod(x.shape))
     a, b = (x.full().narrow(dim, half * x.shape[dim] // 2, x.shape[dim] // 2) for half in (0, 1))
     return join([Marks.of(a), Marks.of(b)])
 
@@ -141,6 +144,7 @@ def _cat(call: Call) -> Marks:
     dim = call.get("dim", 0) % len(parts[0].shape)
     spread = [any(p.core.shape[d] > 1 for p in parts) or d == dim for d in range(len(parts[0].shape))]
     cores = [p.spread([d for d, s in enumerate(spread) if s]) for p in parts]
+    require(sum(core.numel() for core in cores))
     shape = [sum(p.shape[dim] for p in parts) if d == dim else n for d, n in enumerate(parts[0].shape)]
     return Marks(torch.cat(cores, dim), tuple(shape)).tidy()
 
@@ -166,6 +170,7 @@ def _along_dims(call: Call) -> Marks:
     if isinstance(index, Chosen):
         shape = [len(index) if d in dims else n for d, n in enumerate(x.shape)]
         return x.most(dims, keepdim=True).expand(tuple(shape))
+    require(x.spread(dims).numel())
     core = call.on(lambda t: x.spread(dims) if isinstance(t, Seen) else t)
     shape = [core.shape[d] if d in dims else n for d, n in enumerate(x.shape)]
     return Marks(core, tuple(shape)).tidy()
@@ -291,8 +296,9 @@ def attention(query: Any, key: Any, value: Any, mask: torch.Tensor | None, is_ca
         read = read.most(-2, keepdim=True)
     else:
         allowed = mask if mask.dtype == torch.bool else mask > -torch.inf
-        core = torch.where(allowed, read.spread([len(read.shape) - 2]).mT, 0).amax(-1, keepdim=True)
-        require(core.numel() * read.shape[-2])
+        keys = read.spread([len(read.shape) - 2]).mT
+        require(math.prod(broadcast([allowed.shape, keys.shape])))
+        core = torch.where(allowed, keys, 0).amax(-1, keepdim=True)
         read = Marks(core, (*read.shape[:-2], q.shape[-2], 1))
     return join([q.most(-1, keepdim=True), read], [(*q.shape[:-1], v.shape[-1])])
 
