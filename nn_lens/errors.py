@@ -42,3 +42,11 @@ def one_line(error: BaseException) -> str:
     """What an error says, on one line of at most 300 characters, to be quoted in another."""
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def a_type(value: object) -> str:
+    """What sort of thing somebody passed: "an int", "a Tensor", "None"."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

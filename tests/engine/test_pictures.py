@@ -383,7 +383,7 @@ BAD_VALUES = {
     "complex": ("signal", (1, 2), np.zeros((1, 2), complex), "complex numbers; pass their real part"),
     "objects": ("vector", (2,), np.array([None, {}]), "Python objects"),
     "words": ("vector", (2,), ["a", "b"], "made of real numbers, got text"),
-    "ragged": ("sequence", (2, 2), [[1, 2], [3]], "makes no array of numbers"),
+    "ragged": ("sequence", (2, 2), [[1, 2], [3]], "No array of numbers can be made of a list"),
     "a number": ("vector", (2,), 3.0, r"got \(\)"),
     "NaN": ("signal", (1, 3), [0, float("nan"), 1], r"NaN or infinite values, 1 of 3, the first at \(0, 1\)"),
     "too large": ("vector", (1,), [1e300], "NaN or infinite"),

@@ -31,7 +31,7 @@ from nn_lens.engine.network.normalization import normalization_of
 from nn_lens.engine.network.receptive_field import Fields, ReceptiveField
 from nn_lens.engine.network.runner import Runner
 from nn_lens.engine.pictures.picture import read_picture
-from nn_lens.errors import LensError, NetworkError, UnknownLayer, nearest
+from nn_lens.errors import LensError, NetworkError, UnknownLayer, a_type, nearest
 from nn_lens.units import Direction, Unit, as_unit
 
 _TOKEN = re.compile(r"^(.*)\[(\d+)\]$")
@@ -85,7 +85,7 @@ class Network:
         output_kind: str | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
-            raise NetworkError(f"A Network is made of a torch.nn.Module, got a {type(model).__name__}.")
+            raise NetworkError(f"A Network is made of a torch.nn.Module, got {a_type(model)}.")
         if inputs is not None and not callable(inputs):
             raise NetworkError(f"inputs is a callable x -> the model's arguments, got {inputs!r}.")
         self._runner = Runner(model, inputs=inputs)
@@ -391,7 +391,7 @@ def as_network(value: Any) -> Network:
     if isinstance(value, Network):
         return value
     how = "wrap it once: net = nl.Network(model)" if isinstance(value, nn.Module) else "pass an nl.Network"
-    raise NetworkError(f"Expected a Network, got a {type(value).__name__}; {how}.")
+    raise NetworkError(f"Expected a Network, got {a_type(value)}; {how}.")
 
 
 def receptive_field(net: Network, layer: str) -> ReceptiveField:

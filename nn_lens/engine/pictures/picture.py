@@ -20,7 +20,7 @@ from nn_lens.engine.pictures.values import (
     require_range,
     unit_floats,
 )
-from nn_lens.errors import PictureError
+from nn_lens.errors import PictureError, a_type
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -78,8 +78,9 @@ def open_image(source: Any) -> Image.Image:
         turned = source.getexif().get(ExifTags.Base.Orientation, 1) != 1
         return ImageOps.exif_transpose(source) if turned else source
     if not is_file(source):
+        what = a_type(source)
         raise PictureError(
-            f"A {type(source).__name__} is no picture; pass a path, bytes, a PIL image, an (H,W,C) array or a (C,H,W) tensor."
+            f"{what[0].upper()}{what[1:]} is no picture; pass a path, bytes, a PIL image, an (H,W,C) array or a (C,H,W) tensor."
         )
     name, file = name_of(source), open_source(source)
     try:

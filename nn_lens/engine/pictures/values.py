@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from nn_lens.engine.pictures.files import is_file, name_of, open_source
-from nn_lens.errors import PictureError, one_line
+from nn_lens.errors import PictureError, a_type, one_line
 
 FORMS = {"picture": "(C,H,W)", "signal": "(C,L)", "volume": "(C,D,H,W)", "sequence": "(T,F)", "vector": "(F,)"}
 """The kinds of input that networks read, and the shape of one."""
@@ -42,7 +42,7 @@ def as_array(source: Any) -> np.ndarray:
             return np.asarray((x.float() if x.is_floating_point() else x).numpy())
         return np.asarray(source)
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise PictureError(f"A {type(source).__name__} makes no array of numbers: {one_line(error)}.") from None
+        raise PictureError(f"No array of numbers can be made of {a_type(source)}: {one_line(error)}.") from None
 
 
 def as_tensor(a: np.ndarray) -> torch.Tensor:
@@ -119,7 +119,7 @@ def read_values(source: Any, shape: tuple[int, ...], kind: str) -> torch.Tensor:
     except PictureError as error:
         if is_file(source):
             raise
-        raise PictureError(f"{reads}, got a {type(source).__name__}; pass an array of numbers. {error}") from None
+        raise PictureError(f"{reads}, got {a_type(source)}; pass an array of numbers. {error}") from None
     _require_floats(a, kind)
     a = _of_shape(a, shape, kind, reads)
     with np.errstate(over="ignore"):

@@ -11,7 +11,7 @@ from torch import nn
 
 from nn_lens.engine.network.answers import mask_of
 from nn_lens.engine.network.network import Network
-from nn_lens.errors import LensError, UnknownUnit
+from nn_lens.errors import LensError, UnknownUnit, a_type
 from nn_lens.units import Unit
 
 NO_GRADIENT = (
@@ -120,9 +120,7 @@ def _unit(net: Network, target: Any) -> Unit | None:
 
 def _class_index(net: Network, target: Any) -> int:
     if not isinstance(target, str) and not hasattr(target, "__index__"):
-        raise LensError(
-            f'A target is a class index, a label, or a unit like "features.3:12"; got a {type(target).__name__}.'
-        )
+        raise LensError(f'A target is a class index, a label, or a unit like "features.3:12"; got {a_type(target)}.')
     return net.class_index(target)
 
 
