@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -126,3 +129,21 @@ def test_activations_of_a_signal():
     np.testing.assert_allclose(found.maps, conv(x[None])[0].detach().numpy(), atol=1e-6)
     assert found.alt_text.startswith("16 activation maps of 246 of layer 0")
     assert len(found.figure().axes) >= 16
+
+
+def test_a_figure_shows_itself_as_a_cells_last_line():
+    """In a fresh IPython, where no backend of matplotlib has been activated."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "shell.run_cell('import nn_lens as nl\\nfigure = nl.filters(nl.demo(), \"conv1\").figure()')\n"
+        "data, _ = shell.display_formatter.format(shell.user_ns['figure'])\n"
+        "assert data['image/png'][:4] == b'\\x89PNG', data\n"
+        "import matplotlib.figure\n"
+        "mine = shell.display_formatter.formatters['image/png']\n"
+        "mine.for_type(matplotlib.figure.Figure, lambda figure: b'own')\n"
+        "from nn_lens.engine.pictures.results import show_figures\n"
+        "show_figures()\n"
+        "assert shell.display_formatter.format(shell.user_ns['figure'])[0]['image/png'] == b'own'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,6 +6,7 @@ that explains itself.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,10 @@ class Badge(float):
     def __repr__(self) -> str:
         return f"<{self.name} {float(self):.3g}{', careful' if self.warning else ''}: {self.text}>"
 
+    def _repr_html_(self) -> str:
+        sign = "&#9888; " if self.warning else ""
+        return f"<p>{sign}<b>{html.escape(self.name)} {float(self):.3g}</b>: {html.escape(self.text)}</p>"
+
     def __reduce__(self) -> Any:
         return Badge, (float(self), self.name, self.text, self.warning)
 
@@ -74,13 +79,20 @@ def percentile(
     reached = float(image.activations[0])
     value = known.percentile(unit, reached)
     middle, largest = (float(x) for x in known.quantiles(unit, (0.5, 1)))
+    share = "all" if value >= 100 else "none" if value <= 0 else f"{value:.3g} %"
     text = (
-        f"The maximizing image drives {unit} to {reached:.3g}, above {value:.4g} % of {known.count} pictures "
-        f"(half of them reach {middle:.3g}, the strongest {largest:.3g}). It shows the peak of what the unit answers "
-        "to, an exaggeration: the mode of a distribution does not look like a typical sample of it."
+        f"The maximizing image drives {unit} to {reached:.3g}, above {share} of {known.count:,} pictures "
+        f"(half of them reach {middle:.3g}, the strongest {largest:.3g}). "
     )
-    if value < 99:
-        text += " Real pictures do better here: believe them more than the image."
+    if value >= 100:
+        text += (
+            "It shows the peak of what the unit answers to, an exaggeration: the mode of a distribution does not look like a "
+            "typical sample of it."
+        )
+    elif value >= 99:
+        text += "It is as strong as the strongest real pictures, and none of them."
+    else:
+        text += "Real pictures do better here: believe them more than the image."
     return Badge(value, "percentile", text, value < 99)
 
 

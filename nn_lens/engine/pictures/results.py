@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,12 +26,34 @@ class Result:
         raise TypeError(f"{type(self).__name__} has no figure")
 
     def _repr_png_(self) -> bytes:
-        file = io.BytesIO()
-        self.figure().savefig(file, format="png", dpi=100)
-        return file.getvalue()
+        return _png(self.figure())
 
     def __repr__(self) -> str:
         return f"<{self.alt_text}>"
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
+
+
+def show_figures() -> None:
+    """Has IPython show a matplotlib Figure as a picture where nothing has told it how, as before `%matplotlib inline`.
+
+    Outside of IPython there is nothing to do.
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    formatter = getattr(shell, "display_formatter", None)
+    if formatter is None:
+        return
+    png, named = formatter.formatters["image/png"], ("matplotlib.figure", "Figure")
+    loaded = getattr(sys.modules.get(named[0]), named[1], None)
+    if named not in png.deferred_printers and loaded not in png.type_printers:
+        png.for_type_by_name(*named, _png)
+
+
+show_figures()  # nothing of nn_lens makes a figure without this file
 
 
 def tile_figure(tiles: np.ndarray, titles: list[str], most: int = 64, side: float = 1.0) -> Figure:
