@@ -1,4 +1,7 @@
-"""One JupyterLab and one Chromium for all browser tests; skipped where there is no Chromium, but not in CI."""
+"""One JupyterLab and one Chromium for all browser tests; skipped where there is no Chromium, but not in CI.
+
+A module's notebooks end with it: a kernel that is left alone keeps its memory, and may go on computing.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from browser.jupyter import ARGUMENTS, CHROMIUM, Notebook, jupyter_lab, write_notebook
+from browser.jupyter import ARGUMENTS, CHROMIUM, Notebook, jupyter_lab, stop_kernels, write_notebook
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory):
     """(address, folder) of a JupyterLab server."""
     if CHROMIUM is None:
@@ -25,7 +28,7 @@ def lab(tmp_path_factory):
         yield url, folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(lab):
     from playwright.sync_api import sync_playwright
 
@@ -35,7 +38,7 @@ def chromium(lab):
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def opened(lab, chromium):
     """Opens a notebook, the starter or one of code cells, in a page of its own."""
     url, folder = lab
@@ -55,3 +58,4 @@ def opened(lab, chromium):
     yield open_
     for context in contexts:
         context.close()
+    stop_kernels(url)

@@ -67,6 +67,19 @@ def jupyter_lab(folder: Path) -> Iterator[str]:
         log.close()
 
 
+def stop_kernels(url: str) -> None:
+    """Ends all kernels of the JupyterLab with that start page."""
+    base, token = url.split("/lab?token=")
+
+    def ask(path: str, method: str = "GET") -> bytes:
+        headers = {"Authorization": f"token {token}"}
+        with urllib.request.urlopen(urllib.request.Request(base + path, method=method, headers=headers)) as answer:
+            return answer.read()
+
+    for kernel in json.loads(ask("/api/kernels")):
+        ask(f"/api/kernels/{kernel['id']}", "DELETE")
+
+
 def write_notebook(path: Path, cells: list[str]) -> None:
     """A notebook of code cells, with the kernel named so that no dialog opens."""
     content = {

@@ -7,6 +7,7 @@ import pytest
 
 import nn_lens as nl
 from browser.panel import Panel
+from nn_lens.widgets.bundle import BUNDLE
 
 LAB = "import nn_lens as nl\n\nnet = nl.demo()\nlab = nl.KernelLab(net=net)\nlab"
 LENS = 'import nn_lens as nl\n\nnet = nl.demo()\nlens = nl.Lens(net, unit="relu1:3", picture=net.samples["cat"])\nlens'
@@ -92,7 +93,7 @@ def test_the_whole_map_equals_torch(kernels):
     """The browser's own arithmetic, for every place, against `nl.correlated`."""
     random = np.random.default_rng(0)
     picture, kernel = random.random((17, 23), np.float32), random.standard_normal((5, 3)).astype(np.float32)
-    source = (nl.widgets.bundle.BUNDLE).read_text(encoding="utf-8")
+    source = BUNDLE.read_text(encoding="utf-8")
     for stride, padding, rectified in ((1, 0, False), (2, 1, True), (3, 2, False)):
         found = kernels.page.evaluate(
             """async ([source, picture, kernel, stride, padding, rectified]) => {

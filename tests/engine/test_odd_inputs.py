@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import nn_lens as nl
 PHOTO = torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(0))
 
 
+@cache
 def network(normalize: Any = False) -> nl.Network:
     torch.manual_seed(0)
     return nl.Network(zoo.picture(nn.Linear(8, 4)), (3, 24, 32), normalize)
@@ -130,6 +132,12 @@ OTHERS = {
 }
 
 
+@cache
+def other(kind: str) -> nl.Network:
+    make, shape = OTHERS[kind]
+    return nl.Network(make(), shape)
+
+
 @pytest.mark.parametrize(
     ("kind", "give", "says"),
     [
@@ -144,9 +152,8 @@ OTHERS = {
     ],
 )
 def test_what_is_no_input_of_another_kind_is_named(kind, give, says, folder):
-    model, shape = OTHERS[kind]
     with pytest.raises(nl.LensError, match=says):
-        nl.Network(model(), shape).scores(give(folder))
+        other(kind).scores(give(folder))
 
 
 @pytest.mark.parametrize(
@@ -160,8 +167,7 @@ def test_what_is_no_input_of_another_kind_is_named(kind, give, says, folder):
     ],
 )
 def test_inputs_of_other_kinds_in_every_guise(kind, give, same, folder):
-    model, shape = OTHERS[kind]
-    net = nl.Network(model(), shape)
+    net = other(kind)
     np.testing.assert_allclose(net.scores(give(folder)), net.scores(same), rtol=1e-5, atol=1e-6)
 
 
@@ -183,9 +189,8 @@ def test_inputs_of_other_kinds_in_every_guise(kind, give, same, folder):
     ],
 )
 def test_what_cannot_be_asked_is_said(kind, ask, says):
-    model, shape = OTHERS[kind] if kind else (None, None)
     with pytest.raises(nl.LensError, match=says):
-        ask(nl.Network(model(), shape) if kind else network())
+        ask(other(kind) if kind else network())
 
 
 @pytest.mark.parametrize(
