@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from nn_lens.engine.evidence.ablation import Ablation
 from nn_lens.engine.evidence.attribution.attribute import Attribution
 from nn_lens.engine.evidence.embedding import Embedding
 from nn_lens.engine.evidence.trust import Badge
+from nn_lens.engine.maximizing.maximize import STEPS
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import charts, images
@@ -40,18 +42,23 @@ _OF_TILES = ("ranges", "largest", "mean", "active")
 def network(net: Network) -> dict[str, Any]:
     """A network's name, input and layers that can be shown."""
     geometry = Geometry.of(net)
+    shown = [layer for layer in net.layers if layer.reason is None]
+    labels = list(net.labels or ())
+    # Each unit of the last layers is a class where there are as many.
+    classes = {layer.name for layer in takewhile(lambda layer: layer.channels == len(labels), reversed(shown))}
     layers = [
         {
             "name": layer.name, "kind": layer.kind, "shape": list(layer.output_shape), "channels": layer.channels,
+            "parameters": layer.parameters, "classes": layer.name in classes,
             "grid": geometry.grid(layer.layout.grid), "places": list(layer.layout.grid),
             "filter": geometry.filter(filter_shape(net, layer.name)),
         }
-        for layer in net.layers
-        if layer.reason is None
+        for layer in shown
     ]  # fmt: skip
     return {
         "name": net.name, "kind": net.kind, "shape": list(net.input_shape), "input": geometry.input,
         "depth": geometry.depth, "answer": net.output_kind, "layers": layers,
+        "labels": labels,
     }  # fmt: skip
 
 
@@ -91,7 +98,7 @@ def page(found: Page, geometry: Geometry) -> Message:
     tiles = charts.charts(found.images, geometry.kind)
     head: dict[str, Any] = {
         "layer": found.units[0].layer, "channels": [u.channel for u in found.units if isinstance(u, Unit)],
-        "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "finished": found.finished,
+        "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "steps": STEPS, "finished": found.finished,
         "activations": [float(a) for a in found.activations], "notes": list(found.notes),
     }  # fmt: skip
     return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]

@@ -47,6 +47,8 @@ class Outputs:
         shown = TABLE.shown(self.view, self._views)
         if view is not None:
             shown = TABLE.shown(view, TABLE.views) if view in TABLE.names(TABLE.views) else [view]
+        # What stands beside every view is left out where there is another.
+        shown = [v for v in shown if v == view or not getattr(TABLE.views.get(v), "beside", False)] or shown
         panels = [panel for panel in (self, self.compared) if panel is not None]
         image = prints.side_by_side([panel._printed(shown, dpi) for panel in panels])
         try:

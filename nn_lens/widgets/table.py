@@ -78,7 +78,7 @@ class Kind:
 @dataclass(frozen=True)
 class View:
     """A view: its title, and the tabs in which it is shown. `once`: of two networks too, drawn once. `reads`: the kind of
-    input without which it is left out; "" where any will do.
+    input without which it is left out; "" where any will do. `beside`: it stands beside whatever else a tab shows.
     """
 
     name: str
@@ -86,6 +86,7 @@ class View:
     tabs: tuple[str, ...]
     once: bool = False
     reads: str = ""
+    beside: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,25 +17,26 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="package")
-def lab(tmp_path_factory):
-    """(address, folder) of a JupyterLab server."""
+def chromium():
+    """A browser, in which every page has a context of its own."""
     if CHROMIUM is None:
         if os.environ.get("CI") == "true":
             pytest.fail("CI needs Chromium for the browser tests: apt-get install chromium")
         pytest.skip("there is no Chromium for the browser tests: apt-get install chromium")
-    folder = tmp_path_factory.mktemp("lab")
-    with jupyter_lab(folder) as url:
-        yield url, folder
-
-
-@pytest.fixture(scope="package")
-def chromium(lab):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="package")
+def lab(chromium, tmp_path_factory):
+    """(address, folder) of a JupyterLab server."""
+    folder = tmp_path_factory.mktemp("lab")
+    with jupyter_lab(folder) as url:
+        yield url, folder
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,24 @@ def opened(lab, chromium):
     for context in contexts:
         context.close()
     stop_kernels(url)
+
+
+@pytest.fixture
+def shown(chromium):
+    """Draws a widget in a bare page of a size: no Jupyter, no kernel."""
+    from browser.bare import Bare
+    from browser.panel import Panel
+
+    contexts, widgets = [], []
+
+    def show(lens, width: int = 1100, height: int = 610, **options) -> Panel:
+        context = chromium.new_context(viewport={"width": width, "height": height})
+        contexts.append(context)
+        widgets.append(lens)
+        return Panel(Bare(context.new_page(), lens, **options))
+
+    yield show
+    for context in contexts:
+        context.close()
+    for widget in widgets:
+        widget.close()

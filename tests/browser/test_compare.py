@@ -99,7 +99,7 @@ def test_a_new_picture_is_for_both(panel):
     panel.page.locator(".nn-lens .sample").nth(1).click()
     name = list(nl.demo().samples)[1]
     panel.page.wait_for_function(
-        "(name) => [...document.querySelectorAll('.nn-lens .picture-card .note')].every((n) => n.textContent === name)",
+        "(name) => [...document.querySelectorAll('.nn-lens .picture-card h3')].every((n) => n.textContent === name)",
         arg=name,
     )
     both(panel, "relu1:9")

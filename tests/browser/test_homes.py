@@ -42,7 +42,7 @@ def works(panel: Panel) -> None:
     panel.slide("layer", 0)
     panel.wait_for_unit("conv1:11")
     panel.page.locator(".nn-lens .sample").nth(1).click()
-    panel.wait(".picture-card .note", "e.textContent !== 'cat'")
+    panel.wait(".picture-card h3", "e.textContent !== 'cat'")
     panel.wait_for_unit("conv1:11")
     panel.page.locator(".nn-lens .frame").first.click(position={"x": 60, "y": 60})
     panel.wait(".sees", "e.classList.contains('locked')")

@@ -111,10 +111,15 @@ def test_all_that_can_be_asked_of_layers():
 @pytest.mark.parametrize(
     ("made", "view", "shown"),
     [
-        (nl.Lens, "", "picture unit filters maximization activations here arithmetic"),
-        (nl.Lens, "all", "picture unit filters maximization activations here arithmetic"),
-        (nl.Lens, "evidence", "picture unit examples attribution ablation incoming directions embedding"),
-        (nl.Lens, "blocks", "picture blocks"),
+        (nl.Lens, "", "picture here arithmetic filters maximization activations unit"),
+        (nl.Lens, "all", "picture here arithmetic filters maximization activations unit"),
+        (
+            nl.Lens,
+            "evidence",
+            "picture here arithmetic unit examples attribution ablation incoming directions embedding",
+        ),
+        (nl.Lens, "blocks", "picture here arithmetic blocks"),
+        (nl.Lens, "here", "picture here arithmetic"),
         (nl.Lens, "examples", "examples"),
         (nl.Lens, "kernel", "kernel"),
         (nl.FiltersView, "", "filters"),

@@ -46,3 +46,13 @@ export async function copied(text: string): Promise<boolean> {
     return done;
   }
 }
+
+/** A name and a number below a picture: of these the name may be cut, with the whole on hover, the number never is. */
+export function caption(node: HTMLElement, name: string, value: string): void {
+  const text = value ? `${name} · ${value}` : name;
+  if (node.textContent === text) return;
+  const who = el("span", { class: "who" }, name);
+  const much = el("span", { class: "much" }, value);
+  node.replaceChildren(who, ...(value ? [el("span", { class: "sep" }, " · "), much] : []));
+  node.title = text;
+}

@@ -119,6 +119,9 @@ export function between({ slices = 1, width }: Stack, column: number): boolean {
   return slices > 1 && column % each === each - 1;
 }
 
+/** How opaque the strongest place is on a picture. */
+const MOST_OPAQUE = 0.85;
+
 /** Pixels of the width of a chart that is drawn by itself. */
 const WIDE = 480;
 
@@ -139,6 +142,19 @@ export function drawTile(
   const image = new ImageData(width, height);
   paint(stack, unit, plane, colours, image.data, most, { width, height });
   canvas.getContext("2d")?.putImageData(image, 0, 0);
+}
+
+/** Makes a drawn tile as clear as its values are small, so that what lies below is seen where there is nothing to see. */
+export function fade(canvas: HTMLCanvasElement, stack: Stack, unit: number, most?: number): void {
+  const context = canvas.getContext("2d");
+  if (!context || isRow(stack) || canvas.width !== stack.width) return;
+  const image = context.getImageData(0, 0, canvas.width, canvas.height);
+  const reached = most || Math.max(1e-9, ...stack.ranges.slice(2 * (unit - stack.start), 2 * (unit - stack.start) + 2));
+  for (let i = 0; i < stack.height * stack.width; i++) {
+    const value = valueAt(stack, unit, 0, Math.floor(i / stack.width), i % stack.width);
+    image.data[4 * i + 3] = Math.round(255 * MOST_OPAQUE * Math.min(1, Math.abs(value) / reached));
+  }
+  context.putImageData(image, 0, 0);
 }
 
 /** Draws a plane of values from 0 to its largest at its own size, on a table of colours; a row of numbers as a chart. */
@@ -168,6 +184,22 @@ export function rankedAt(stack: Stack, { row, column }: Neuron, most: number): [
     valueAt(stack, stack.start + n, 0, row, column),
   ]);
   return values.sort((a, b) => b[1] - a[1]).slice(0, most);
+}
+
+/** What each unit of a stack answers: at a neuron's place, or at most. */
+export function strengths(stack: Stack, neuron: Neuron | null): ArrayLike<number> {
+  if (!neuron) return stack.largest;
+  const { start, count } = stack;
+  return Array.from({ length: count }, (_, n) => valueAt(stack, start + n, 0, neuron.row, neuron.column));
+}
+
+/** All channels of a layer, those of a stack with the strongest first, then what is not in it. */
+export function strongestFirst(stack: Stack, neuron: Neuron | null, channels: number): number[] {
+  const values = strengths(stack, neuron);
+  const own = Array.from({ length: stack.count }, (_, n) => n).sort((a, b) => values[b] - values[a]);
+  const held = own.map((n) => stack.start + n);
+  const others = Array.from({ length: channels }, (_, channel) => channel);
+  return [...held, ...others.filter((channel) => channel < stack.start || channel >= stack.start + stack.count)];
 }
 
 /** The value behind a level of one unit. */

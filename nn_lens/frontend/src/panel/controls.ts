@@ -1,9 +1,12 @@
 /** The row that drives everything: layer slider, unit slider, view switch. */
 import { el, say } from "../drawing/dom";
+import { Combo } from "../finding/combo";
+import { Layers, layerText, Units } from "./choices";
+import type { Order } from "./look";
 import { isOwn, TABS, type Tab } from "./questions";
 import { sliceOf } from "./sight";
 import type { Store } from "./store";
-import { reworded } from "./words";
+import { cut, reworded } from "./words";
 
 const KEYS = [
   ["← →", "the unit before, the next"],
@@ -15,6 +18,8 @@ const KEYS = [
 ];
 /** Milliseconds a unit stays while they are run through. */
 const PLAY = 500;
+/** Letters of a unit's name. */
+const NAME = 24;
 
 export class Controls {
   readonly root: HTMLElement;
@@ -32,7 +37,9 @@ export class Controls {
   );
   private readonly slice = el("input", { type: "range", min: 0, class: "slice", "aria-label": "slice of the volume" });
   private readonly sliceText = el("output", { class: "text" });
-  private readonly layerText = el("output", { class: "text" });
+  private readonly layers: Combo;
+  private readonly units: Combo;
+  private readonly order = el("select", { class: "order", "aria-label": "order of the units" });
   private readonly unitText = el("output", { class: "text" });
   private readonly problem = el("p", { class: "problem", role: "alert" });
   private readonly play = el(
@@ -58,8 +65,19 @@ export class Controls {
     });
     const slices = el("label", { class: "slider" }, el("span", {}, "Slice"), this.slice, this.sliceText);
     slices.hidden = depth === null || !store.live;
-    this.unit.addEventListener("input", () => store.sight.select(store.selection.layer, Number(this.unit.value)));
-    this.number.addEventListener("change", () => store.sight.select(store.selection.layer, Number(this.number.value)));
+    this.unit.addEventListener("input", () => this.select(store.order.unit(Number(this.unit.value))));
+    this.number.addEventListener("change", () => this.select(Number(this.number.value)));
+    this.layers = new Combo("layer", new Layers(store));
+    this.units = new Combo("unit", new Units(store));
+    for (const [value, text] of [
+      ["number", "by number"],
+      ["strongest", "strongest here first"],
+    ])
+      this.order.append(el("option", { value }, text));
+    this.order.title = this.words(
+      "the order in which units are gone through: strongest on this picture, or at the locked place",
+    );
+    this.order.addEventListener("change", () => store.look.see({ order: this.order.value as Order }));
     const tabs = Object.keys(TABS) as Tab[];
     for (const tab of store.views.length > 2 ? tabs : []) {
       if (tab !== "all" && !store.views.some((view) => isOwn(view, tab))) continue;
@@ -79,10 +97,19 @@ export class Controls {
       "div",
       { class: "controls" },
       this.timeRow,
-      el("label", { class: "slider" }, el("span", {}, "Layer"), this.layer, this.layerText),
-      el("label", { class: "slider" }, el("span", {}, "Unit"), this.unit, this.number, this.unitText),
+      el("div", { class: "slider" }, el("span", {}, "Layer"), this.layers.root, this.layer),
+      el(
+        "div",
+        { class: "slider units" },
+        el("span", {}, "Unit"),
+        this.units.root,
+        this.number,
+        this.unitText,
+        this.unit,
+        this.order,
+        this.play,
+      ),
       slices,
-      this.play,
       el("div", { class: "switch", role: "group", "aria-label": "view" }, ...this.switches.values(), question),
       this.problem,
       this.help,
@@ -91,6 +118,16 @@ export class Controls {
 
   close(): void {
     this.rest();
+    this.layers.close();
+    this.units.close();
+  }
+
+  private select(channel: number): void {
+    this.store.sight.select(this.store.layer.name, channel);
+  }
+
+  private words(text: string): string {
+    return reworded(text, this.store.network.kind);
   }
 
   showHelp(): void {
@@ -103,8 +140,8 @@ export class Controls {
       return;
     }
     this.timer = window.setInterval(() => {
-      const { layer, selection } = this.store;
-      this.store.sight.select(layer.name, (selection.channel + 1) % layer.channels);
+      const { layer, order, selection } = this.store;
+      this.select(order.unit((order.at(selection.channel) + 1) % layer.channels));
     }, PLAY);
     say(this.play, "Pause");
     this.play.setAttribute("aria-pressed", "true");
@@ -125,10 +162,18 @@ export class Controls {
     this.drawSlice();
     this.layer.value = String(index);
     this.layer.setAttribute("aria-valuetext", `${layer.name}, ${layer.kind}`);
-    say(this.layerText, `${layer.name} · ${layer.kind} · ${layer.shape.join("×")}`);
+    this.layers.set(layer.name, ...layerText(store));
+    const { channel } = store.selection;
     this.unit.max = this.number.max = String(layer.channels - 1);
-    this.unit.value = String(store.selection.channel);
-    if (document.activeElement !== this.number) this.number.value = String(store.selection.channel);
+    this.unit.value = String(store.order.at(channel));
+    const name = store.nameOf(layer.name, channel);
+    this.unit.setAttribute("aria-valuetext", `unit ${name}`);
+    // Names are chosen by name; numbers are typed.
+    this.units.root.hidden = !layer.classes;
+    this.units.set(String(channel), cut(name, NAME), name);
+    this.number.hidden = layer.classes;
+    if (document.activeElement !== this.number) this.number.value = String(channel);
+    this.order.value = store.look.order;
     say(this.unitText, `of ${layer.channels}`);
     say(this.problem, store.refused);
     this.problem.hidden = !store.refused;

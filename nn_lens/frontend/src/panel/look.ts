@@ -20,7 +20,11 @@ export interface Looks {
   target: number | null;
   /** What the selected unit's outputs are multiplied with. */
   factor: number;
+  /** How a layer's units follow one another: by number, or those first that answer most to the picture, or at the locked place. */
+  order: Order;
 }
+
+export type Order = "number" | "strongest";
 
 export class Look implements Looks {
   layer = "";
@@ -31,6 +35,7 @@ export class Look implements Looks {
   colourScale: Scale = { mode: "map", fixed: 1, contrast: 1 };
   target: number | null = 0;
   factor = 0;
+  order: Order = "number";
   /** Maps side by side, of which Shift and an arrow key pass a row. */
   across = 8;
 

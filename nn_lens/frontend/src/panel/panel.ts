@@ -7,6 +7,7 @@ import type { View } from "../views/view";
 import { Asleep } from "./asleep";
 import { Controls } from "./controls";
 import { VIEWS, type ViewName } from "./questions";
+import { Sticky } from "./sticky";
 import type { Store } from "./store";
 import { isWide } from "./words";
 
@@ -17,6 +18,9 @@ export class Panel {
   private readonly names: { store: Store; text: HTMLElement }[];
   private readonly asleep: Asleep;
   private readonly root: HTMLElement;
+  /** What stands beside the cards of every tab; null where cards stand in one grid. */
+  private readonly side: HTMLElement | null;
+  private readonly sticky: Sticky;
   private readonly unsubscribe: (() => void)[];
 
   constructor(
@@ -35,7 +39,12 @@ export class Panel {
     this.names = peer ? stores.map((of) => ({ store: of, text: el("h2", { class: "name" }) })) : [];
     for (const { view, store: of } of this.views) view.root.classList.toggle("follower", of !== store);
     const kind = peer ? "compare" : store.views.length > 2 ? "lens" : "single";
-    const cards = [...this.names.map(({ text }) => text), ...this.views.map(({ view }) => view.root)];
+    const beside = (is: boolean) =>
+      this.views.filter(({ name }) => (VIEWS[name].beside ?? false) === is).map(({ view }) => view.root);
+    this.side = kind === "lens" ? el("div", { class: "side" }, ...beside(true)) : null;
+    const cards = this.side
+      ? [this.side, el("div", { class: "main" }, ...beside(false))]
+      : [...this.names.map(({ text }) => text), ...this.views.map(({ view }) => view.root)];
     this.root = el(
       "div",
       {
@@ -55,6 +64,7 @@ export class Panel {
       if (store.views.includes("picture")) store.pictures.takeFrom(event.clipboardData);
     });
     el_.append(this.root);
+    this.sticky = new Sticky(this.root, this.controls.root, this.side);
     this.unsubscribe = stores.map((each) => each.subscribe(() => this.draw()));
   }
 
@@ -62,6 +72,7 @@ export class Panel {
     for (const end of this.unsubscribe) end();
     this.controls.close();
     this.asleep.close();
+    this.sticky.close();
     for (const { view } of this.views) view.close();
     this.root.remove();
   }
@@ -78,6 +89,7 @@ export class Panel {
       view.root.hidden = !store.shows(name);
       if (!view.root.hidden) view.draw();
     }
+    this.side?.toggleAttribute("hidden", !this.views.some(({ name, view }) => VIEWS[name].beside && !view.root.hidden));
     this.asleep.drawn();
     this.root.dataset.view = store.look.view;
     this.root.dataset.unit = `${store.selection.layer}:${store.selection.channel}`;
@@ -102,7 +114,7 @@ export class Panel {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (step && !slides) {
       const far = event.shiftKey ? store.look.across : 1;
-      store.sight.select(store.layer.name, store.selection.channel + step * far);
+      store.sight.select(store.layer.name, store.order.neighbour(step * far));
     } else if (event.key === "[") store.sight.selectLayer(index - 1);
     else if (event.key === "]") store.sight.selectLayer(index + 1);
     else if (event.key === "+" || event.key === "=") store.setScale({ contrast: contrast * 1.25 });

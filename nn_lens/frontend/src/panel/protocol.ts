@@ -22,6 +22,9 @@ export interface Layer {
   kind: string;
   shape: number[];
   channels: number;
+  parameters: number;
+  /** Whether each of its units is a class of the network's answer. */
+  classes: boolean;
   /** Rows and columns of what is seen of a map. */
   grid: [number, number];
   /** How many places a map has along each of its own dimensions. */
@@ -40,6 +43,8 @@ export interface Network {
   /** What the numbers of its answer mean, null where they are not one for each class. */
   answer: string | null;
   layers: Layer[];
+  /** The names of the classes, none where they have none. */
+  labels: string[];
 }
 
 /** A unit: a channel, or the neuron at a row and column of it. */

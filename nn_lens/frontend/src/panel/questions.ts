@@ -30,7 +30,7 @@ export interface Kind {
 export const KINDS = table.kinds as Record<What, Kind>;
 export const WHATS = Object.keys(KINDS) as What[];
 export const TABS = table.tabs as Record<Tab, string>;
-export const VIEWS = table.views as Record<ViewName, { title: string; tabs: Tab[]; once?: boolean }>;
+export const VIEWS = table.views as Record<ViewName, { title: string; tabs: Tab[]; once?: boolean; beside?: boolean }>;
 
 export type Fields = Record<string, unknown>;
 
@@ -39,6 +39,8 @@ export interface Subject {
   picture: string | null;
   layer: Layer;
   channel: number;
+  /** The layer's units as they follow one another; null: by number. */
+  order?: number[] | null;
   /** Where a place is locked, its neuron. */
   neuron: Neuron | null;
   /** The rank of a class, null for the selected unit. */
@@ -57,11 +59,22 @@ function part(what: What, { layer, channel }: Subject): Fields {
   return { start, count: Math.min(most, layer.channels - start) };
 }
 
-/** The channels of the page of maximizing images that holds a channel. */
-export function pageOf(layer: Layer, channel: number): number[] {
-  const start = Math.floor(channel / table.page_units) * table.page_units;
+/** The channels of the page of maximizing images that holds a channel; `order`: as the layer's units follow one another. */
+export function pageOf(layer: Layer, channel: number, order: number[] | null = null): number[] {
+  const at = order ? Math.max(0, order.indexOf(channel)) : channel;
+  const start = Math.floor(at / table.page_units) * table.page_units;
   const count = Math.min(table.page_units, layer.channels - start);
-  return Array.from({ length: count }, (_, i) => start + i);
+  return order ? order.slice(start, start + count) : Array.from({ length: count }, (_, i) => start + i);
+}
+
+/** Which page of how many holds a place in a layer's order, counted from 0. */
+export function pageNumber(layer: Layer, at: number): [page: number, pages: number] {
+  return [Math.floor(at / table.page_units), Math.ceil(layer.channels / table.page_units)];
+}
+
+/** The place in a layer's order with which a page begins. */
+export function pageStart(page: number): number {
+  return page * table.page_units;
 }
 
 /** What each word gives a question, null where there is nothing to ask about. */
@@ -69,7 +82,7 @@ const GIVES: Record<Word, (what: What, subject: Subject) => Fields | null> = {
   picture: (_, { picture }) => (picture === null ? null : { picture }),
   layer: (_, { layer }) => ({ layer: layer.name }),
   part,
-  page: (_, { layer, channel }) => ({ channels: pageOf(layer, channel) }),
+  page: (_, { layer, channel, order }) => ({ channels: pageOf(layer, channel, order) }),
   ranked: (_, { unseen }) => {
     const channels = unseen();
     return channels.length ? { channels } : null;

@@ -62,6 +62,14 @@ export class Sight {
     this.select(list[clamp(index, 0, list.length - 1)].name, this.selection.channel);
   }
 
+  /** The layer with filters that is nearest to the present one, those before it first. */
+  withFilters(): Layer | undefined {
+    const { layers } = this.network;
+    const at = layers.indexOf(this.layer);
+    const before = layers.slice(0, at + 1).reverse();
+    return before.find(({ filter }) => filter) ?? layers.slice(at).find(({ filter }) => filter);
+  }
+
   /** The neuron of the present layer at the place that is looked at. */
   neuron(): Neuron | null {
     const { place } = this.look;

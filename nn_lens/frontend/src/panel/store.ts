@@ -4,7 +4,7 @@
  * after a change; what they miss is asked for in that frame, so that a storm of slider events becomes one question.
  */
 import type { AnyModel } from "@anywidget/types";
-import { rankedAt, reach, type Scale, top } from "../drawing/tiles";
+import { rankedAt, reach, type Scale, type Stack, top } from "../drawing/tiles";
 import type { Decoded } from "../views";
 import type { Page } from "../views/maximization";
 import type { Decode } from "./answers";
@@ -13,10 +13,12 @@ import { Conversation, type Open } from "./conversation";
 import { type Field, middleOf } from "./geometry";
 import { Look } from "./look";
 import { KEPT_BYTES, Moments } from "./moments";
+import { UnitOrder } from "./order";
 import { Pictures } from "./pictures";
 import { bytes, type Layer, type Message, type Network, type Picture, type Sample, type Selection } from "./protocol";
-import { homeOf, isKind, KINDS, keyOf, type Subject, shownAt, type ViewName, type What } from "./questions";
+import { fieldsOf, homeOf, isKind, KINDS, keyOf, type Subject, shownAt, type ViewName, type What } from "./questions";
 import { Sight } from "./sight";
+import { unitName } from "./words";
 
 /** How many units are ranked at a place. */
 export const RANKED = 8;
@@ -32,6 +34,7 @@ export class Store {
   readonly moments: Moments;
   readonly conversation: Conversation;
   readonly asking: Asking;
+  readonly order = new UnitOrder(this);
   /** The store of the network that is drawn beside this one. */
   peer: Store | null = null;
   picture: Picture | null;
@@ -121,6 +124,11 @@ export class Store {
     return shownAt(this.look.view, this.views).includes(view);
   }
 
+  /** What a unit is called: "12", of a class "3 · golden retriever". */
+  nameOf(layer: string, channel: number): string {
+    return unitName(this.network, layer, channel);
+  }
+
   // ---- what is known ----
 
   /** The answer to what the present look asks of a kind, or undefined until it has come. */
@@ -141,6 +149,20 @@ export class Store {
 
   /** What questions are about at present. */
   subject(): Subject {
+    return { ...this.about(), order: this.order.ranked };
+  }
+
+  /** The maps' question, and its answer if it has come. */
+  maps(): { key: string; stack: Stack | undefined } {
+    const fields = fieldsOf("maps", this.about());
+    const key = fields ? keyOf("maps", fields) : "";
+    return {
+      key: `${this.moments.weights} ${key}`,
+      stack: this.moments.of("maps").get("maps", key) as Stack | undefined,
+    };
+  }
+
+  private about(): Subject {
     const { look } = this;
     const { layer, channel, row, column } = this.selection;
     return {

@@ -41,3 +41,16 @@ export function placeInWords(place: number[], { places }: Pick<Layer, "places">,
   const names = [["place"], ["row", "column"], ["slice", "row", "column"]][place.length - 1];
   return place.map((n, i) => `${names[i]} ${n}`).join(", ");
 }
+
+/** The name of a unit: its number, and the class that it is of. */
+export function unitName({ labels, layers }: Network, layer: string, channel: number): string {
+  const label = layers.find(({ name }) => name === layer)?.classes ? labels[channel] : undefined;
+  return label === undefined ? String(channel) : `${channel} · ${label}`;
+}
+
+/** A text of at most so many letters, cut in its middle, since names differ at their ends. */
+export function cut(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const head = Math.floor((most - 1) / 3);
+  return `${text.slice(0, head)}…${text.slice(text.length - (most - 1 - head))}`;
+}

@@ -1,29 +1,34 @@
-/** The activation maps of all channels of a layer for the picture; the selected one is drawn large beside it. */
+/** What all channels of a layer answer to the picture: maps, and of a layer without places bars on one scale. */
 import { ABOVE_COLOUR, BELOW_COLOUR, drawnSize, isRow } from "../drawing/bars";
 import { el, say, short } from "../drawing/dom";
 import { Grid, type Place } from "../drawing/grid";
-import { paint, type Scale, type Stack, valueAt } from "../drawing/tiles";
+import { paint, type Scale, type Stack, strongestFirst, valueAt } from "../drawing/tiles";
+import { BarList } from "../drawing/values";
 import type { Store } from "../panel/store";
 import { View } from "./view";
 
 export class ActivationsView extends View {
   private readonly grid: Grid;
+  private readonly bars: BarList;
   private hover: Place | null = null;
-  private shown: Stack | null = null;
+  /** The units that are shown, as they stand. */
+  private units: number[] = [];
+  private drawn = "";
   private readonly scale = el("span", { class: "scale" });
   private readonly mode = el("select", { "aria-label": "what the colours run to" });
 
   constructor(store: Store) {
     super(store, "activations");
     this.grid = new Grid(
-      (index) => this.shown && store.sight.select(store.selection.layer, this.shown.start + index),
+      (index) => store.sight.select(store.selection.layer, this.units[index]),
       (place) => {
-        this.hover = place;
+        this.hover = place && { ...place, index: this.units[place.index] };
         store.sight.hoverAt(place);
         this.tell();
       },
     );
-    this.body.append(this.grid.root);
+    this.bars = new BarList("activations", (unit) => store.sight.select(store.selection.layer, unit));
+    this.body.append(this.grid.root, this.bars.root);
     for (const [value, text] of [
       ["map", "colours: each map"],
       ["layer", "colours: whole layer"],
@@ -43,26 +48,58 @@ export class ActivationsView extends View {
     this.empty(why);
     if (!stack) return;
     const { layer, channel } = store.selection;
+    const single = isSingle(stack);
+    this.grid.root.hidden = single;
+    this.bars.root.hidden = !single;
+    this.scale.hidden = this.mode.hidden = single;
+    if (single) this.showBars(stack, layer, channel);
+    else this.showMaps(stack, layer, channel);
+    this.root.dataset.shown = `${layer} ${store.picture?.key}`;
+    this.tell();
+  }
+
+  private showMaps(stack: Stack, layer: string, channel: number): void {
+    const { store } = this;
     const top = store.topOf("maps");
     this.drawScale(stack, top);
-    this.shown = stack;
     const { start, count, height, width } = stack;
+    const ranked = store.order.ranked;
+    const units = ranked ? ranked.slice(0, count) : Array.from({ length: count }, (_, n) => start + n);
+    this.units = units;
+    const label = `Activation maps of layer ${layer}, channels ${start} to ${start + count - 1}`;
     this.grid.show(
       {
-        key: `${store.picture?.key} ${layer} ${stack.weights} ${start} ${store.topKey("maps")}`,
+        key: `${store.picture?.key} ${layer} ${stack.weights} ${start} ${store.topKey("maps")} ${ranked ?? ""}`,
         count,
         ...drawnSize(stack),
         rows: height,
         columns: width,
-        label: `Activation maps of layer ${layer}, channels ${start} to ${start + count - 1}`,
-        paint: (i, out) => paint(stack, start + i, 0, store.colours, out, top(start + i)),
+        label: ranked ? `${label}, strongest first` : label,
+        paint: (i, out) => paint(stack, units[i], 0, store.colours, out, top(units[i])),
       },
-      channel - start,
+      units.indexOf(channel),
     );
     this.grid.point(store.sight.neuron());
     store.look.across = this.grid.across;
-    this.root.dataset.shown = `${layer} ${store.picture?.key}`;
-    this.tell();
+  }
+
+  /** Classes are easiest to read with the strongest first; else the units follow one another as everywhere. */
+  private showBars(stack: Stack, layer: string, channel: number): void {
+    const { store } = this;
+    const { classes, channels } = store.layer;
+    const units = classes ? strongestFirst(stack, null, channels) : store.order.all();
+    const held = units.filter((unit) => unit >= stack.start && unit < stack.start + stack.count);
+    const state = `${store.picture?.key} ${layer} ${stack.weights} ${stack.start} ${channel} ${store.look.order}`;
+    this.units = held;
+    if (state === this.drawn) return;
+    this.drawn = state;
+    this.bars.show({
+      units: held,
+      name: (unit) => store.nameOf(layer, unit),
+      value: (unit) => stack.largest[unit - stack.start],
+      selected: channel,
+      label: `What the ${held.length} units of layer ${layer} answer`,
+    });
   }
 
   private drawScale(stack: Stack, top: (unit: number) => number | undefined): void {
@@ -89,17 +126,28 @@ export class ActivationsView extends View {
 
   override close(): void {
     this.grid.close();
+    this.bars.close();
   }
 
   private tell(): void {
     const stack = this.store.answer("maps");
     if (!stack || this.body.hidden) return;
-    const at = this.hover;
-    const unit = at ? stack.start + at.index : this.store.selection.channel;
+    const { store } = this;
+    const single = isSingle(stack);
+    const at = single ? null : this.hover;
+    const unit = at ? at.index : store.selection.channel;
     const n = unit - stack.start;
     if (n < 0 || n >= stack.count) return;
-    const here = at ? `, at ${this.store.sight.inWords(at)}: ${short(valueAt(stack, unit, 0, at.row, at.column))}` : "";
+    const here = at ? `, at ${store.sight.inWords(at)}: ${short(valueAt(stack, unit, 0, at.row, at.column))}` : "";
     const part = stack.count < stack.total ? ` (channels ${stack.start}–${stack.start + stack.count - 1} shown)` : "";
-    say(this.note, `unit ${unit}: largest ${short(stack.largest[n])}, mean ${short(stack.mean[n])}${here}${part}`);
+    const name = `unit ${store.nameOf(stack.layer, unit)}`;
+    const value = short(stack.largest[n]);
+    if (single) say(this.note, `${name}: ${value}; all bars on one scale${part}`);
+    else say(this.note, `${name}: largest ${value}, mean ${short(stack.mean[n])}${here}${part}`);
   }
+}
+
+/** Whether each unit of a layer is one number. */
+function isSingle({ height, width }: Stack): boolean {
+  return height * width === 1;
 }

@@ -1,13 +1,15 @@
 /** The filters of a layer: all of them in colour or of one slice each, else the slices of the selected one. */
 import { drawnSize } from "../drawing/bars";
-import { say, short } from "../drawing/dom";
+import { el, say, short } from "../drawing/dom";
 import { Grid, type Place } from "../drawing/grid";
 import { between, paint, type Stack, valueAt } from "../drawing/tiles";
 import type { Store } from "../panel/store";
+import { cut } from "../panel/words";
 import { View } from "./view";
 
 export class FiltersView extends View {
   private readonly grid: Grid;
+  private readonly link = el("button", { type: "button", class: "link", hidden: true, onclick: () => this.follow() });
   private hover: Place | null = null;
 
   constructor(store: Store) {
@@ -24,10 +26,11 @@ export class FiltersView extends View {
       64,
     );
     this.body.append(this.grid.root);
+    this.root.append(this.link);
   }
 
   draw(): void {
-    const why = this.whyNot("filters");
+    const why = this.offerLink() || this.whyNot("filters");
     const stack = this.store.answer("filters");
     this.stale(!stack && !why);
     this.empty(why);
@@ -37,6 +40,25 @@ export class FiltersView extends View {
     else this.showSlices(stack, channel);
     this.root.dataset.shown = `${layer}:${channel}`;
     this.tell();
+  }
+
+  /** Of a layer without filters says so, and offers the nearest that has some; "" of one that has. */
+  private offerLink(): string {
+    const { layer, sight } = this.store;
+    const near = layer.filter ? undefined : sight.withFilters();
+    this.link.hidden = !near;
+    if (near) {
+      say(this.link, `Show those of ${cut(near.name, 28)}`);
+      this.link.title = near.name;
+    }
+    return layer.filter ? "" : `${cut(layer.name, 28)} (${layer.kind}) has no filters of its own.`;
+  }
+
+  /** Goes to the nearest layer that has filters. */
+  private follow(): void {
+    const { sight, selection } = this.store;
+    const near = sight.withFilters();
+    if (near) sight.select(near.name, selection.channel);
   }
 
   override close(): void {
@@ -114,7 +136,7 @@ function inWords(stack: Stack, channel: number, at: Place | null): string {
   const rgb = stack.colour === "rgb";
   if (whole(stack)) {
     if (!at)
-      return `${stack.total} filters of ${size}; ${rgb ? "grey is zero" : "orange > 0 > blue"}; ${channel} is marked`;
+      return `${stack.total} filters of ${size}; ${rgb ? "grey is zero" : "orange above 0, blue below"}; that of unit ${channel} is marked`;
     const unit = stack.start + at.index;
     const planes = rgb ? [0, 1, 2] : [0];
     const values = planes.map((plane) => short(valueAt(stack, unit, plane, at.row, at.column))).join(", ");
@@ -126,5 +148,5 @@ function inWords(stack: Stack, channel: number, at: Place | null): string {
   }
   const one = stack.height === 1 && stack.width === 1;
   const what = one ? `weights to ${stack.planes} inputs` : `${size} for each of ${stack.planes} inputs`;
-  return `filter ${channel}: ${what}; orange > 0 > blue`;
+  return `filter ${channel}: ${what}; orange above 0, blue below`;
 }

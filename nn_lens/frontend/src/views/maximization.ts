@@ -1,8 +1,8 @@
 /** A page of maximizing images, drawn as they become sharper. */
-import { el, say, short } from "../drawing/dom";
+import { el, say, short, caption as write } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
-import { pageOf } from "../panel/questions";
+import { pageNumber, pageOf, pageStart } from "../panel/questions";
 import type { Store } from "../panel/store";
 import { View } from "./view";
 
@@ -13,6 +13,8 @@ export interface Page {
   height: number;
   width: number;
   step: number;
+  /** Of how many. */
+  steps: number;
   finished: boolean;
   activations: number[];
   notes: string[];
@@ -33,12 +35,23 @@ interface Tile {
 export class MaximizationView extends View {
   private readonly tiles: Tile[] = [];
   private readonly button = el("button", { type: "button", class: "stop", onclick: () => this.toggle() }, "Stop");
+  private readonly back = el("button", { type: "button", onclick: () => this.turn(-1) }, "‹");
+  private readonly on = el("button", { type: "button", onclick: () => this.turn(1) }, "›");
+  private readonly where = el("span", { class: "where" });
+  private readonly bar = el("progress", { max: 1, hidden: true });
   private drawn: Page | null = null;
 
   constructor(store: Store) {
     super(store, "maximization");
     this.body.classList.add("page");
-    this.tools.append(this.button);
+    for (const [button, text] of [
+      [this.back, "the page before"],
+      [this.on, "the next page"],
+    ] as const) {
+      button.title = text;
+      button.setAttribute("aria-label", text);
+    }
+    this.tools.append(this.bar, this.button, this.back, this.where, this.on);
   }
 
   draw(): void {
@@ -52,6 +65,10 @@ export class MaximizationView extends View {
     say(this.button, stopped ? "Go on" : "Stop");
     if (!why) say(this.note, this.words(this.tell(page)));
     const channels = this.channels();
+    this.drawPlace();
+    this.bar.hidden = stopped || page?.finished !== false;
+    if (page) this.bar.value = page.step / page.steps;
+    this.bar.setAttribute("aria-label", `step ${page?.step} of ${page?.steps}`);
     if (!page) {
       // The page's places are laid out before its pictures come, so that nothing jumps.
       this.lay(channels.length);
@@ -64,7 +81,7 @@ export class MaximizationView extends View {
     for (const [i, channel] of channels.entries()) {
       const { root, caption } = this.tiles[i];
       root.setAttribute("aria-pressed", String(channel === store.selection.channel));
-      if (!page) say(caption, String(channel));
+      if (!page) write(caption, store.nameOf(store.layer.name, channel), "");
     }
     this.root.dataset.shown = page ? `${page.layer} ${page.channels[0]} ${page.finished ? "finished" : "running"}` : "";
   }
@@ -73,14 +90,35 @@ export class MaximizationView extends View {
     const { channel } = this.store.selection;
     if (this.store.asking.isStopped("page")) return `stopped${page ? ` after ${page.step} steps` : ""}`;
     if (!page) return "making the first pictures …";
-    if (!page.finished) return `step ${page.step}: channel · activation`;
+    if (!page.finished) return `step ${Math.min(page.step, page.steps)} of ${page.steps}; below each its activation`;
     const note = page.notes[page.channels.indexOf(channel)];
     const middle = this.store.network.kind === "volume" ? ", the middle slice of each" : "";
-    return note ? `unit ${channel}: ${note}` : `channel · activation, after ${page.step} steps${middle}`;
+    return note ? `unit ${channel}: ${note}` : `below each its activation, after ${page.step} steps${middle}`;
   }
 
   private channels(): number[] {
-    return pageOf(this.store.layer, this.store.selection.channel);
+    const { layer, order, selection } = this.store;
+    return pageOf(layer, selection.channel, order.ranked);
+  }
+
+  private drawPlace(): void {
+    const [page, pages] = this.place();
+    say(this.where, pages > 1 ? `page ${page + 1} of ${pages}` : "");
+    for (const button of [this.back, this.on]) button.hidden = pages < 2;
+    this.back.setAttribute("aria-disabled", String(page === 0));
+    this.on.setAttribute("aria-disabled", String(page === pages - 1));
+  }
+
+  private place(): [page: number, pages: number] {
+    const { layer, order, selection } = this.store;
+    return pageNumber(layer, order.at(selection.channel));
+  }
+
+  /** Goes to the first unit of a page. */
+  private turn(by: number): void {
+    const { layer, order, sight } = this.store;
+    const [page, pages] = this.place();
+    if (page + by >= 0 && page + by < pages) sight.select(layer.name, order.unit(pageStart(page + by)));
   }
 
   private lay(count: number): void {
@@ -93,7 +131,8 @@ export class MaximizationView extends View {
       this.tiles.push({ root, canvas, caption });
       this.body.append(root);
     }
-    for (const [i, { root }] of this.tiles.entries()) root.hidden = i >= count;
+    // A last page of few units takes the room of a whole one, so that nothing below it moves.
+    for (const [i, { root }] of this.tiles.entries()) root.classList.toggle("none", i >= count);
   }
 
   private paint({ root, canvas, caption }: Tile, page: Page, index: number): void {
@@ -101,7 +140,7 @@ export class MaximizationView extends View {
     if (page.sheet) drawFrom(canvas, page.sheet, index, page.channels.length);
     const activation = short(page.activations[index]);
     const note = page.notes[index];
-    say(caption, `${channel} · ${activation}${note ? " (dead)" : ""}`);
+    write(caption, this.store.nameOf(page.layer, channel), `${activation}${note ? " (dead)" : ""}`);
     const name = `Maximizing image of ${page.layer}:${channel}, activation ${activation}`;
     canvas.setAttribute("aria-label", this.words(name + (note ? `; ${note}` : "")));
     root.dataset.channel = String(channel);

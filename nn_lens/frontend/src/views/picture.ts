@@ -2,12 +2,12 @@
 import { el, say, short } from "../drawing/dom";
 import { stepOf } from "../drawing/keys";
 import { drawPicture } from "../drawing/sheet";
-import { drawTile } from "../drawing/tiles";
+import { drawTile, fade } from "../drawing/tiles";
 import { Camera } from "../panel/camera";
-import { placeOf } from "../panel/geometry";
+import { type Place, placeOf } from "../panel/geometry";
 import { bytes, type Message, type Sample } from "../panel/protocol";
 import type { Store } from "../panel/store";
-import { isWide, shapeOf } from "../panel/words";
+import { cut, isWide, shapeOf } from "../panel/words";
 import { View } from "./view";
 
 /** The classes with the largest values; `shares`: whether these are probabilities or shares, of which 1 is all. */
@@ -30,6 +30,13 @@ export class PictureView extends View {
   private readonly samples: { name: string; root: HTMLButtonElement }[];
   private readonly camera: Camera;
   private readonly filming = el("button", { type: "button", class: "camera", title: "shows what your camera sees" });
+  private readonly overlayLabel: HTMLElement;
+  /** Lets go of the place that is locked, at the corner of its box. */
+  private readonly letGo = el(
+    "button",
+    { type: "button", class: "letgo", hidden: true, title: "lets go of the place (Esc)" },
+    "×",
+  );
   private drawn = "";
   private mapped = "";
   private scored: unknown = null;
@@ -47,7 +54,12 @@ export class PictureView extends View {
     const upload = el("button", { type: "button", class: "upload", onclick: () => file.click() }, "Upload");
     upload.title = isPicture ? "or drop or paste a picture" : `a .npy file of shape ${shapeOf(network)}, or drop one`;
     this.samples = store.samples.filter(({ data }) => data.byteLength).map((sample) => this.sample(sample));
-    const label = el("label", { class: "overlay" }, this.overlay, this.words("map on the picture"));
+    this.overlayLabel = el("label", { class: "overlay" }, this.overlay, this.words("map on the picture"));
+    this.letGo.setAttribute("aria-label", "let go of the place");
+    this.letGo.addEventListener("click", (event) => {
+      event.stopPropagation();
+      store.look.unlock();
+    });
     this.camera = new Camera(store);
     this.filming.addEventListener("click", () => (this.camera.on ? this.camera.stop() : void this.camera.start()));
     if (store.live) this.tools.append(...(isPicture ? [this.filming] : []), upload, file);
@@ -58,10 +70,10 @@ export class PictureView extends View {
         ...this.samples.map(({ root }) => root),
       ),
       el("div", { class: "pair" }, this.frame(this.canvas, 0), this.frame(this.map, 1)),
-      label,
+      this.overlayLabel,
       this.scores,
     );
-    this.note.before(this.problem);
+    this.body.before(this.problem);
     this.root.addEventListener("dragover", (event) => {
       event.preventDefault();
       this.root.classList.add("over");
@@ -89,11 +101,11 @@ export class PictureView extends View {
     const [, height, width] = store.network.input;
     const label = this.words("the picture; arrow keys choose a place");
     const frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, canvas);
-    frame.append(this.boxes[index]);
+    frame.append(this.boxes[index], ...(index ? [] : [this.letGo]));
     if (!isWide(store.network)) frame.style.aspectRatio = `${width} / ${height}`;
     frame.addEventListener("pointermove", (event) => store.look.hover(placeOf(event, frame)));
     frame.addEventListener("pointerleave", () => store.look.hover(null));
-    frame.addEventListener("click", (event) => store.look.lock(placeOf(event, frame)));
+    frame.addEventListener("click", (event) => this.choose(placeOf(event, frame)));
     frame.addEventListener("keydown", (event) => {
       const step = stepOf(event);
       if (!step) return;
@@ -102,6 +114,15 @@ export class PictureView extends View {
       store.sight.lockAt({ row: at.row + step[0], column: at.column + step[1] });
     });
     return frame;
+  }
+
+  /** Stays at a place; a click at the neuron that is looked at lets go of it. */
+  private choose(place: Place): void {
+    const { look, sight } = this.store;
+    const before = look.locked ? sight.neuron() : null;
+    look.lock(place);
+    const now = sight.neuron();
+    if (before && now && before.row === now.row && before.column === now.column) look.unlock();
   }
 
   /** The box of what the neuron at the place sees, on the picture; its cell on the map. */
@@ -127,6 +148,9 @@ export class PictureView extends View {
         width: `${right - left}%`,
       });
     }
+    const box = sight.box();
+    this.letGo.hidden = !look.locked || !box;
+    if (box) Object.assign(this.letGo.style, { top: `${100 * box[0]}%`, left: `${100 * box[3]}%` });
   }
 
   override close(): void {
@@ -139,8 +163,17 @@ export class PictureView extends View {
     say(this.problem, store.pictures.error);
     this.problem.hidden = !store.pictures.error;
     const picture = store.picture;
-    this.map.parentElement?.toggleAttribute("hidden", !picture || !store.views.includes("activations"));
-    say(this.note, picture ? picture.name || this.words("your picture") : this.noPicture());
+    const [rows, columns] = store.layer.grid;
+    const mapped = picture !== null && store.views.includes("activations") && rows * columns > 1;
+    const alone = this.map.parentElement !== this.canvas.parentElement;
+    if (alone) this.map.parentElement?.toggleAttribute("hidden", !mapped);
+    this.map.hidden = !mapped;
+    this.overlayLabel.hidden = !mapped;
+    const name = picture ? picture.name || this.words("your picture") : "";
+    say(this.heading, name ? cut(name, 11) : this.title);
+    this.heading.title = name ? `${this.title}: ${name}` : "";
+    this.note.hidden = picture !== null;
+    say(this.note, picture ? "" : this.noPicture());
     if (picture && picture.key !== this.drawn) {
       this.drawn = picture.key;
       void this.paint(picture.data, picture.name);
@@ -161,12 +194,15 @@ export class PictureView extends View {
     const over = this.overlay.checked;
     if ((this.map.parentElement === frame) !== over)
       (over ? frame : (frame.nextSibling as HTMLElement)).insertBefore(this.map, this.boxes[over ? 0 : 1]);
-    if (!stack) return;
+    (frame.nextSibling as HTMLElement).toggleAttribute("hidden", over || this.map.hidden);
+    if (!stack || this.map.hidden) return;
     const at = `${store.picture?.key} ${stack.weights} ${layer}:${channel}`;
-    const state = `${at} ${store.topKey("maps")}`;
+    const state = `${at} ${store.topKey("maps")} ${over}`;
     if (this.mapped === state) return;
     this.mapped = state;
-    drawTile(this.map, stack, channel, 0, store.colours, store.topOf("maps")(channel));
+    const top = store.topOf("maps")(channel);
+    drawTile(this.map, stack, channel, 0, store.colours, top);
+    if (over) fade(this.map, stack, channel, top);
     this.map.dataset.shown = at;
     this.map.setAttribute("aria-label", this.words(`Activation map of ${layer}:${channel} on the picture`));
   }

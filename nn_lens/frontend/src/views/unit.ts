@@ -1,9 +1,11 @@
 /** The selected unit on one card: filter, the pictures it wants most and least, its map, its numbers, its address. */
-import { copied, el, say, short } from "../drawing/dom";
+
+import { drawnSize, paintBars } from "../drawing/bars";
+import { copied, el, say, short, caption as write } from "../drawing/dom";
 import { drawFrom } from "../drawing/sheet";
 import { drawTile, type Stack, valueAt } from "../drawing/tiles";
 import type { Store } from "../panel/store";
-import { placeInWords } from "../panel/words";
+import { cut, placeInWords } from "../panel/words";
 import { View } from "./view";
 
 interface Tile {
@@ -20,6 +22,8 @@ export class UnitView extends View {
   private readonly map = tile();
   private readonly numbers = el("dl", { class: "numbers" });
   private readonly address = el("code", { class: "address" });
+  /** The unit as Python. */
+  private code = "";
   private told = "";
 
   constructor(store: Store) {
@@ -34,7 +38,7 @@ export class UnitView extends View {
     };
     this.tools.append(
       this.address,
-      copy(() => this.address.textContent ?? "", "Copy"),
+      copy(() => this.code, "Copy"),
       copy(() => store.code(), "Copy as code"),
     );
     const tiles = [this.filter, this.most, this.least, this.map].map(({ root }) => root);
@@ -47,7 +51,11 @@ export class UnitView extends View {
     const { layer, channel, row, column } = store.selection;
     const place = row === null || column === null ? [] : store.sight.placeOf({ row, column });
     const numbers = place.map((n) => `, ${n}`).join("");
-    say(this.address, `nl.Unit("${layer}", ${channel}${numbers})`);
+    const name = store.nameOf(layer, channel);
+    say(this.heading, `${this.title} ${cut(name, 30)}`);
+    this.heading.title = `${layer}:${name}`;
+    say(this.address, `nl.Unit("${cut(layer, 28)}", ${channel}${numbers})`);
+    this.address.title = this.code = `nl.Unit("${layer}", ${channel}${numbers})`;
     this.drawFilter();
     this.drawImages();
     this.drawMap();
@@ -68,11 +76,29 @@ export class UnitView extends View {
     const key = `${layer}:${channel} ${stack?.weights} ${store.topKey("filters")}`;
     if (!stack || filter.drawn === key) return;
     filter.drawn = key;
+    if (stack.height * stack.width === 1 && stack.planes > 1) {
+      this.drawWeights(stack, channel);
+      return;
+    }
     const plane = stack.colour === "rgb" ? 0 : strongestPlane(stack, channel);
     drawTile(filter.canvas, stack, channel, plane, store.colours, store.topOf("filters")(channel));
     const slice = stack.colour === "rgb" ? "filter" : `filter, input ${plane} of ${stack.planes}`;
     say(filter.caption, slice);
     filter.canvas.setAttribute("aria-label", `Filter of ${layer}:${channel}${slice.slice(6)}`);
+  }
+
+  /** The weights to single inputs as bars, since one of them alone would be a square of one colour. */
+  private drawWeights(stack: Stack, channel: number): void {
+    const { canvas, caption } = this.filter;
+    const size = drawnSize({ height: 1, width: stack.planes });
+    const image = new ImageData(size.width, size.height);
+    canvas.width = size.width;
+    canvas.height = size.height;
+    const most = Math.max(...stack.ranges.slice(2 * (channel - stack.start), 2 * (channel - stack.start) + 2));
+    paintBars((plane) => valueAt(stack, channel, plane, 0, 0), stack.planes, most, true, size, image.data);
+    canvas.getContext("2d")?.putImageData(image, 0, 0);
+    say(caption, `weights to ${stack.planes} inputs`);
+    canvas.setAttribute("aria-label", `Weights of ${stack.layer}:${channel} to ${stack.planes} inputs`);
   }
 
   /** Names the nearest layer before this one that has filters. */
@@ -101,7 +127,7 @@ export class UnitView extends View {
       drawFrom(most.canvas, page.sheet, index, page.channels.length);
       most.drawn = key;
       const value = short(page.activations[index]);
-      say(most.caption, `wants most · ${value}`);
+      write(most.caption, "wants most", value);
       most.canvas.setAttribute(
         "aria-label",
         this.words(`Maximizing image of ${layer}:${channel}, activation ${value}`),
@@ -111,18 +137,29 @@ export class UnitView extends View {
     const negative = store.answer("negative");
     stale(least, !negative);
     least.root.title = "";
+    this.forget(least, `${layer}`);
+    this.forget(most, `${layer}`);
     if (failure) this.none(least, "wants least", failure);
     const sign = `${layer}:${channel} ${negative?.weights}`;
     if (negative?.sheet && least.drawn !== sign) {
       drawFrom(least.canvas, negative.sheet, 0, 1);
       least.drawn = sign;
       const value = short(negative.activations[0]);
-      say(least.caption, `wants least · ${value}`);
+      write(least.caption, "wants least", value);
       least.canvas.setAttribute(
         "aria-label",
         this.words(`Image that ${layer}:${channel} wants least, activation ${value}`),
       );
     }
+  }
+
+  /** What is left of another layer is no stale state of this one: it goes. */
+  private forget(of: Tile, layer: string): void {
+    if (!of.drawn || of.drawn.startsWith(`${layer}:`)) return;
+    of.drawn = "";
+    of.canvas.width = of.canvas.height = 1;
+    say(of.caption, of === this.most ? "making …" : "wants least: making …");
+    of.canvas.setAttribute("aria-label", "not here yet");
   }
 
   private drawMap(): void {
@@ -131,8 +168,10 @@ export class UnitView extends View {
     const stack = store.answer("maps");
     stale(map, !stack);
     if (!stack) return;
+    const single = stack.height * stack.width === 1;
+    map.root.hidden = single;
     const key = `${store.picture?.key} ${layer}:${channel} ${stack.weights} ${store.topKey("maps")}`;
-    if (map.drawn !== key) {
+    if (map.drawn !== key && !single) {
       drawTile(map.canvas, stack, channel, 0, store.colours, store.topOf("maps")(channel));
       map.drawn = key;
       say(map.caption, `map of ${store.picture?.name || this.words("your picture")}`);
@@ -141,12 +180,14 @@ export class UnitView extends View {
     const n = channel - stack.start;
     const { layer: shown, network } = store.sight;
     const where = placeInWords([...stack.where.slice(3 * n + 3 - shown.places.length, 3 * n + 3)], shown, network.kind);
-    const rows: [string, string][] = [
-      ["largest", `${short(stack.largest[n])} at ${where}`],
-      ["mean", short(stack.mean[n])],
-      ["active", `${(100 * stack.active[n]).toFixed(0)} % of places`],
-    ];
-    if (row !== null && column !== null)
+    const rows: [string, string][] = single
+      ? [["answers", short(stack.largest[n])]]
+      : [
+          ["largest", `${short(stack.largest[n])} at ${where}`],
+          ["mean", short(stack.mean[n])],
+          ["active", `${(100 * stack.active[n]).toFixed(0)} % of places`],
+        ];
+    if (row !== null && column !== null && !single)
       rows.push([
         `at ${store.sight.placeOf({ row, column }).join(", ")}`,
         short(valueAt(stack, channel, 0, row, column)),
@@ -180,7 +221,7 @@ function strongestPlane(stack: Stack, channel: number): number {
 
 function tile(): Tile {
   const canvas = el("canvas", { role: "img", "aria-label": "not here yet" });
-  const caption = el("figcaption", { class: "caption" });
+  const caption = el("figcaption", { class: "caption" }, "making …");
   return { root: el("figure", {}, canvas, caption), canvas, caption, drawn: "" };
 }
 

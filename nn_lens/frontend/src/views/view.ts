@@ -7,6 +7,8 @@ import type { Decoded } from ".";
 
 export abstract class View {
   readonly root: HTMLElement;
+  protected readonly title: string;
+  protected readonly heading = el("h3", {});
   protected readonly body = el("div", { class: "body" });
   protected readonly note = el("p", { class: "note" });
   protected readonly tools = el("span", { class: "tools" });
@@ -17,9 +19,10 @@ export abstract class View {
     name: ViewName,
     style: string = name,
   ) {
-    const title = this.words(VIEWS[name].title);
-    const head = el("header", {}, el("h3", {}, title), this.tools);
-    this.root = el("section", { class: `card ${style}`, "aria-label": title }, head, this.body, this.note);
+    this.title = this.words(VIEWS[name].title);
+    this.heading.append(this.title);
+    const head = el("header", {}, this.heading, this.tools);
+    this.root = el("section", { class: `card ${style}`, "aria-label": this.title }, head, this.body, this.note);
   }
 
   /** Draws the store's present state; called once per frame after a change. */
