@@ -31,6 +31,7 @@ from nn_lens.sessions.requests import Boxes, Page, Scores, Tiles
 from nn_lens.units import Unit
 from nn_lens.widgets.frames import Message
 from nn_lens.widgets.geometry import Geometry
+from nn_lens.widgets.overlay import laid_over
 
 _CLASSES = 6  # whose scores move most
 _INPUTS = 3  # of a sum that are shown
@@ -181,7 +182,10 @@ def attribution(answer: tuple[str, Attribution | str], geometry: Geometry) -> Me
         return head | {"reason": found}, []
     both = [found.map] if found.control is None else [found.map, found.control]
     own = _EVIDENCE if geometry.is_row else {}
-    tiles = np.stack([charts.evidence(m, found.picture, geometry.kind, geometry.share, **own) for m in both])
+    if geometry.is_picture:
+        tiles = np.stack([laid_over(m, found.picture) for m in both])
+    else:
+        tiles = np.stack([charts.evidence(m, found.picture, geometry.kind, geometry.share, **own) for m in both])
     similarity, error = found.similarity_to_control, found.completeness_error
     head |= {
         "target": found.target, "alt": found.alt_text, "tiles": len(tiles),

@@ -139,7 +139,7 @@ class Panel(Outputs, anywidget.AnyWidget):
         """What the browser is told of the network and of the widget; it stays as it is."""
         return {
             "_esm": bundle(), "_kind": type(self).__name__, "_views": self._own_views(),
-            "_network": messages.network(self.session.net), "_samples": self._pictures.thumbnails(),
+            "_network": {**messages.network(self.session.net), "crops": self._pictures.crops}, "_samples": self._pictures.thumbnails(),
             "_colours": {name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
             "_steps": self._known_steps(), "_weights": self.session.version,
             "_compared": self.compared.model_id if self.compared else "",

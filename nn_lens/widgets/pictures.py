@@ -60,6 +60,12 @@ class Pictures:
         except LensError:
             return {}  # there is none, or it cannot be read, which the views of real examples say
 
+    @property
+    def crops(self) -> int:
+        """Of how many samples evidence looks at crops, for want of a dataset; 0 where there is one."""
+        own = self._dataset is not None or self._net.dataset is not None or self._net.kind != "picture"
+        return 0 if own else len(self.samples)
+
     def thumbnails(self) -> list[dict[str, Any]]:
         """Small samples to choose by."""
         return [{"name": n, "data": self._small(image), "own": self.is_own(n)} for n, image in self.samples.items()]

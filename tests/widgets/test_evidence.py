@@ -15,6 +15,7 @@ from torch.utils.data import TensorDataset
 import nn_lens as nl
 from nn_lens.engine.evidence.attribution.methods import METHODS
 from nn_lens.engine.pictures import images
+from nn_lens.widgets.overlay import laid_over, pooled
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
 COARSE = torch.rand(37, 3, 4, 5, generator=torch.Generator().manual_seed(0))  # a JPEG keeps smooth pictures as they are
@@ -87,10 +88,16 @@ def test_attributions_are_the_engines(lens, talk):
         assert "reason" not in head, head
         expected = nl.attribute(lens.session.net, PICTURE, top, name, control=True)
         assert head["alt"] == expected.alt_text
-        maps = np.stack([expected.map, expected.control])
-        tiles = images.colour(images.signed_levels(maps, (1, 2)), True)
-        shown = picture_of(buffers[0]).astype(int)
-        assert abs(shown - images.sheet(tiles, 2)).mean() < 2
+        # By hand: the table's orange or blue over the grey picture, as opaque as the map is strong; nothing is pooled at 20x28.
+        grey = 255 * expected.picture.mean(0)
+        for i, values in enumerate((expected.map, expected.control)):
+            shown = picture_of(buffers[0])[:, i * 28 : (i + 1) * 28].astype(float)
+            most = np.percentile(abs(values), 99)
+            for y, x in ((0, 0), (7, 13), (19, 27), np.unravel_index(values.argmax(), values.shape)):
+                opaque = min(1, abs(values[y, x]) / most) if most else 0
+                ink = images.colour_table(images.DIVERGING)[218 if values[y, x] > 0 else 38]
+                below = 247 + 0.45 * (grey[y, x] - 247)
+                np.testing.assert_allclose(shown[y, x], below * (1 - opaque) + ink * opaque, atol=1)
     *_, (head, _), _ = talk.ask("attribution", target="3:2")
     assert head["target"].startswith("3:2")
 
@@ -202,3 +209,30 @@ def test_views_of_evidence():
         assert str(view.unit) == "3:1"
         assert view.code() == f'nl.{made.__name__}(net, unit="3:1")'
         view.close()
+
+
+def test_evidence_is_pooled_to_what_the_eye_can_see():
+    map_ = np.zeros((113, 60))
+    map_[3, 4], map_[112, 59] = 9, -4  # 113 rows in blocks of 3 are 38 cells, the last of 2 rows
+    cells = pooled(map_, 56)
+    assert cells.shape == (38, 20)
+    assert cells[1, 1] == pytest.approx(1)  # 9 over 9 pixels
+    assert cells[37, 19] == pytest.approx(-4 / 6)
+    assert np.count_nonzero(cells) == 2
+    small = np.arange(20.0).reshape(4, 5)
+    np.testing.assert_array_equal(pooled(small, 56), small)
+
+
+def test_nothing_is_hidden_by_a_map_of_zeros():
+    picture = np.random.default_rng(0).random((3, 6, 7)).astype(np.float32)
+    shown = laid_over(np.zeros((6, 7)), picture)
+    np.testing.assert_allclose(shown[..., 0], 247 + 0.45 * (255 * picture.mean(0) - 247), atol=1)
+
+
+def test_it_is_said_what_was_counted():
+    net = small()
+    plain, own = nl.Lens(net), nl.Lens(net, dataset=TensorDataset(X, TARGETS))
+    assert plain._network["crops"] == len(plain._samples) > 0
+    assert own._network["crops"] == 0
+    plain.close()
+    own.close()

@@ -43,6 +43,8 @@ export interface Network {
   /** What the numbers of its answer mean, null where they are not one for each class. */
   answer: string | null;
   layers: Layer[];
+  /** Of how many samples evidence looks at crops, for want of a dataset; 0 where there is one. */
+  crops: number;
   /** The names of the classes, none where they have none. */
   labels: string[];
 }

@@ -84,5 +84,6 @@ function bar(value: number, largest: number): HTMLElement {
   const width = (50 * Math.abs(value)) / largest;
   const from = value < 0 ? 50 - width : 50;
   const piece = el("div", { class: value < 0 ? "piece less" : "piece more", style: `left:${from}%;width:${width}%` });
-  return el("div", { class: "change" }, piece, el("span", {}, `${value > 0 ? "+" : ""}${short(value)}`));
+  const number = el("span", { class: "much" }, `${value > 0 ? "+" : ""}${short(value)}`);
+  return el("div", { class: "change" }, el("div", { class: "track" }, piece), number);
 }

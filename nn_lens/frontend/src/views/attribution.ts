@@ -52,10 +52,9 @@ export class AttributionView extends AnswerView<"attribution"> {
   protected tell(methods: Attribution[]): string {
     const name = target(methods);
     if (!name) return this.waiting();
-    const where = isWide(this.store.network) ? "Below" : "Right of";
     return (
-      `Evidence for ${name}: orange speaks for it, blue against. ${where} each map the same method on shuffled ` +
-      "weights: a map that looks alike there tells nothing of what was learned."
+      `Evidence for ${name}: orange speaks for it, blue against. A map that looks alike on shuffled weights tells ` +
+      "nothing of what was learned."
     );
   }
 
@@ -64,7 +63,30 @@ export class AttributionView extends AnswerView<"attribution"> {
   }
 
   protected paint(methods: Attribution[]): void {
-    this.methods.replaceChildren(...methods.map((method) => tile({ ...method, alt: this.words(method.alt ?? "") })));
+    this.methods.replaceChildren(
+      ...methods.map((method) => this.tile({ ...method, alt: this.words(method.alt ?? "") })),
+    );
+  }
+
+  private tile({ method, reason, alt, sheet, tiles, similarity, error }: Attribution): HTMLElement {
+    const name = el("figcaption", { class: "caption" }, el("b", {}, method));
+    if (reason) {
+      const why = el("details", {}, el("summary", {}, "not for this network"), reason);
+      return el("figure", { class: "method" }, name, why);
+    }
+    // Rows stand below one another in one picture, all else beside one another.
+    const parts = isWide(this.store.network) ? 1 : tiles;
+    const columns = Array.from({ length: parts }, (_, i) => {
+      const canvas = el("canvas", { role: "img", "aria-label": i ? `${alt}, on shuffled weights` : alt, title: alt });
+      if (sheet) drawFrom(canvas, sheet, i, parts);
+      const heading = i ? "shuffled weights" : "your network";
+      return el("div", {}, el("div", { class: "caption" }, parts > 1 ? heading : ""), canvas);
+    });
+    const alike = similarity === null ? "" : `alike on shuffled weights: ${short(similarity)} (1 is the same map)`;
+    const off = error === null ? "" : `; does not add up by ${(100 * error).toFixed(1)} %`;
+    const both = parts === 1 && tiles > 1 ? "above your network, below shuffled weights; " : "";
+    const twins = el("div", { class: "twins" }, ...columns);
+    return el("figure", { class: "method" }, name, twins, el("div", { class: "caption" }, both + alike + off));
   }
 
   /** The most probable classes and the selected unit, to choose from. */
@@ -84,17 +106,4 @@ export class AttributionView extends AnswerView<"attribution"> {
 
 function target(methods: Attribution[]): string | undefined {
   return methods.find((each) => each.target)?.target;
-}
-
-function tile({ method, reason, alt, sheet, similarity, error }: Attribution): HTMLElement {
-  const name = el("figcaption", { class: "caption" }, method);
-  if (reason) {
-    const why = el("details", {}, el("summary", {}, "not for this network"), reason);
-    return el("figure", { class: "method" }, name, why);
-  }
-  const canvas = el("canvas", { role: "img", "aria-label": alt, title: alt });
-  if (sheet) drawFrom(canvas, sheet, 0, 1);
-  const alike = similarity === null ? "" : `alike on shuffled weights ${short(similarity)}`;
-  const off = error === null ? "" : `; does not add up by ${(100 * error).toFixed(1)} %`;
-  return el("figure", { class: "method" }, name, canvas, el("div", { class: "caption" }, alike + off));
 }

@@ -33,7 +33,7 @@ export class DirectionsView extends AnswerView<"directions"> {
   }
 
   protected tell({ count }: Directions): string {
-    return `of ${count} pictures`;
+    return `of ${count.toLocaleString("en")} ${this.counted()}`;
   }
 
   protected waiting(): string {

@@ -41,6 +41,17 @@ export function decodeTrust(head: Message): Badge[] {
   return head.badges as Badge[];
 }
 
+/** What each number asks, in plain words. */
+const PLAIN: Record<string, string> = {
+  percentile: "percent of real pictures below it",
+  "natural path": "goes the way of real pictures",
+  randomized: "the same on shuffled weights",
+  transfer: "left after small changes",
+  agreement: "random starts agree",
+  liveliness: "share of pictures above 0",
+};
+const RECTIFIER = /relu|elu|silu|swish|mish|sigmoid|softplus|hardtanh/i;
+
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [400, 64];
 
@@ -49,6 +60,7 @@ export class ExamplesView extends AnswerView<"examples"> {
   private readonly chart = document.createElementNS(SVG, "svg");
   private readonly axis = el("div", { class: "axis" });
   private readonly explained = el("p", { class: "words" });
+  private readonly verdict = el("p", { class: "words verdict", role: "status" });
   private readonly badges = el("div", { class: "badges", "aria-live": "polite" });
   private readonly button = el("button", {
     type: "button",
@@ -67,7 +79,7 @@ export class ExamplesView extends AnswerView<"examples"> {
     this.chart.setAttribute("preserveAspectRatio", "none");
     this.chart.setAttribute("role", "img");
     this.chart.classList.add("histogram");
-    this.body.append(this.row, this.chart, this.axis, this.explained, this.button, this.badges);
+    this.body.append(this.row, this.chart, this.axis, this.explained, this.button, this.verdict, this.badges);
   }
 
   override draw(): void {
@@ -83,9 +95,9 @@ export class ExamplesView extends AnswerView<"examples"> {
   }
 
   protected tell({ count, total, finished, skipped }: Spectrum): string {
-    const of = total === null || finished ? "" : ` of ${total}`;
+    const of = total === null || finished ? "" : ` of ${total.toLocaleString("en")}`;
     const unread = skipped ? `; ${skipped} could not be read` : "";
-    return `${finished ? "" : "so far "}${count}${of} pictures${unread}`;
+    return `${finished ? "" : "so far "}${count.toLocaleString("en")}${of} ${this.counted()}${unread}`;
   }
 
   protected waiting(): string {
@@ -102,18 +114,21 @@ export class ExamplesView extends AnswerView<"examples"> {
     this.row.hidden = !tiles;
     const figures = Array.from({ length: tiles }, (_, i) => {
       const value = short(activations[i]);
-      const end = i === 0 ? "least " : i === tiles - 1 ? "most " : "";
+      const end = i === 0 ? "least" : i === tiles - 1 ? "most" : "";
       const label = this.words(`Picture that activates ${layer}:${channel} to ${value}`);
       const canvas = el("canvas", { role: "img", "aria-label": label });
       if (sheet) drawFrom(canvas, sheet, i, tiles);
-      return el("figure", {}, canvas, el("figcaption", { class: "caption" }, `${end}${value}`));
+      const words = end ? [el("span", { class: "who" }, end), " "] : [];
+      const much = el("span", { class: "much" }, value);
+      return el("figure", {}, canvas, el("figcaption", { class: "caption" }, ...words, much));
     });
     const value = reached === undefined ? "…" : short(reached);
     const label = this.words(`Maximizing image of ${layer}:${channel}, activation ${value}`);
     const image = el("canvas", { role: "img", "aria-label": label });
     const made = reached === undefined ? null : this.store.imageOf(layer, channel);
     if (made?.page.sheet) drawFrom(image, made.page.sheet, made.index, made.page.channels.length);
-    const caption = el("figcaption", { class: "caption" }, `maximizing ${value}`);
+    const much = el("span", { class: "much" }, value);
+    const caption = el("figcaption", { class: "caption" }, el("span", { class: "who" }, "its image"), " ", much);
     this.row.replaceChildren(...figures, el("figure", { class: "image" }, image, caption));
   }
 
@@ -147,23 +162,42 @@ export class ExamplesView extends AnswerView<"examples"> {
   private drawBadges(): void {
     const { store } = this;
     const [spectrum, trust, asked] = [store.answer("examples"), store.answer("trust"), store.isAsked("trust")];
-    const badges = trust ?? (spectrum ? [spectrum.liveliness] : []);
+    const badges = (trust ?? (spectrum?.finished ? [spectrum.liveliness] : [])).map((badge) => this.fair(badge));
+    say(this.verdict, trust && !asked ? this.words(verdict(badges)) : "");
     this.button.hidden = !spectrum || trust !== undefined || asked;
     this.badges.classList.toggle("running", asked);
     if (this.told && same(this.told, badges)) return;
-    const open = new Set([...this.badges.querySelectorAll("details[open] b")].map((name) => name.textContent));
+    const open = new Set([...this.badges.querySelectorAll<HTMLElement>("details[open]")].map((e) => e.dataset.name));
     this.badges.replaceChildren(
       ...badges.map(({ name, value, text: told, warning }) => {
         const text = this.words(told);
         const number = ` ${value === null ? "–" : short(value)}${warning ? " ⚠" : ""}`;
-        const summary = el("summary", { title: text }, el("b", {}, name), number);
+        const summary = el("summary", { title: text }, el("b", {}, this.words(PLAIN[name] ?? name)), number);
         const details = el("details", { class: warning ? "badge warning" : "badge" }, summary, text);
+        details.dataset.name = name;
         details.open = open.has(name);
         return details;
       }),
     );
     this.told = badges;
   }
+
+  /** To be above 0 for every picture is a fault of rectified units only. */
+  private fair(badge: Badge): Badge {
+    const usual = badge.name === "liveliness" && (badge.value ?? 0) > 0.5 && !RECTIFIER.test(this.store.layer.kind);
+    return usual ? { ...badge, warning: false } : badge;
+  }
+}
+
+/** What the numbers say together. */
+export function verdict(badges: Badge[]): string {
+  const against = badges.filter(({ warning }) => warning).map(({ name }) => PLAIN[name] ?? name);
+  if (!badges.length) return "";
+  const of = `of ${badges.length} checks`;
+  if (!against.length) return `The maximizing image may be believed: none ${of} speaks against it.`;
+  const which = `${against.length} ${of} ${against.length === 1 ? "speaks" : "speak"} against it: ${against.join("; ")}.`;
+  if (against.length * 2 < badges.length) return `The maximizing image may be believed with care: ${which}`;
+  return `The maximizing image tells little of this unit; look at the real pictures. ${which}`;
 }
 
 function shape(name: string, attributes: Record<string, string | number>): SVGElement {
@@ -179,10 +213,14 @@ function same(a: Badge[], b: Badge[]): boolean {
 /** Where the maximizing image stands among the pictures, in words. */
 function inWords(spectrum: Spectrum, reached: number): string {
   const { quantiles, count } = spectrum;
-  const below = quantiles.filter((value) => value < reached).length - 1;
-  const share = below >= 100 ? "all" : `${Math.max(0, below)} % of the`;
-  return (
-    `The line is the maximizing image, at ${short(reached)}: above ${share} ${count} pictures. ` +
-    "It is the peak of what the unit answers to, an exaggeration; typical pictures look like those above."
-  );
+  const below = Math.max(0, quantiles.filter((value) => value < reached).length - 1);
+  const line = `The line is the maximizing image, at ${short(reached)}`;
+  const many = count.toLocaleString("en");
+  if (below >= 100)
+    return (
+      `${line}: above all ${many} pictures. It is the peak of what the unit answers to, an exaggeration; typical ` +
+      "pictures look like those above."
+    );
+  const share = below === 0 ? `below nearly all ${many} pictures` : `above ${below} % of the ${many} pictures`;
+  return `${line}: ${share}. Real pictures drive the unit further: believe them more than the image.`;
 }

@@ -3,6 +3,7 @@ import { el, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { cut } from "../panel/words";
 import { AnswerView } from "./view";
 
 /** The units that feed the selected one, strongest first; their maximizing images side by side, once they are there. */
@@ -36,8 +37,10 @@ export class IncomingView extends AnswerView<"incoming"> {
 
   protected tell({ units, count, through, share, notes }: Incoming): string {
     const part = share < 1 ? ` ${Math.round(100 * share)} % of it could be followed: ${notes[0] ?? ""}.` : "";
+    const layers = new Set(units.map(({ layer }) => layer));
+    const from = layers.size === 1 ? ` of ${units[0].layer}` : "";
     return (
-      `${units.length} of ${count} units, by their weights in ${through}: orange drives, blue holds back. ` +
+      `${units.length} of ${count} units${from}, by their weights in ${through}: orange drives, blue holds back. ` +
       `A click goes there.${part}`
     );
   }
@@ -47,6 +50,7 @@ export class IncomingView extends AnswerView<"incoming"> {
   }
 
   protected paint({ units, sheet }: Incoming): void {
+    const one = new Set(units.map(({ layer }) => layer)).size === 1;
     const tiles = units.map(({ layer, channel, weight, picture }, i) => {
       const name = `${layer}:${channel}`;
       const size = `${weight > 0 ? "+" : ""}${short(weight)}`;
@@ -63,7 +67,7 @@ export class IncomingView extends AnswerView<"incoming"> {
           onclick: () => this.store.sight.select(layer, channel),
         },
         canvas,
-        el("span", { class: "caption" }, name),
+        el("span", { class: "caption", title: name }, one ? this.store.nameOf(layer, channel) : cut(name, 18)),
         el("span", { class: "caption" }, size),
       );
     });

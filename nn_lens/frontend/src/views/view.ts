@@ -44,6 +44,12 @@ export abstract class View {
         );
   }
 
+  /** What pictures of the dataset are, and how to have one's own looked at. */
+  protected counted(): string {
+    const { crops } = this.store.network;
+    return crops ? `crops of the ${crops} sample pictures; give your own: nl.Lens(net, dataset=...)` : "pictures";
+  }
+
   /** A text about pictures, as one about what this network reads. */
   protected words(text: string): string {
     return reworded(text, this.store.network.kind);
