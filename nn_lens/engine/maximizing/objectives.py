@@ -7,6 +7,7 @@ side. Reference: Olah, Mordvintsev and Schubert, 2017, "Feature visualization".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from nn_lens.engine.maximizing.penalties import l1 as l1
 from nn_lens.engine.maximizing.penalties import l2 as l2
 from nn_lens.engine.maximizing.penalties import total_variation as total_variation
 from nn_lens.engine.network.answers import class_scores, mask_of
+from nn_lens.engine.network.labels import this_and_that
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.errors import LensError
 from nn_lens.units import Direction, Unit, as_unit
@@ -113,8 +115,9 @@ def direction(
     )
 
 
-def logit(index: int | str, at: Any = None) -> Objective:
-    """The raw output of a class, given by its index or label.
+def logit(index: Any, at: Any = None) -> Objective:
+    """The raw output of a class, given by its index or label; of a pair (this, that), by how much it is above that of
+    the other, at the same places.
 
     at: of a network that answers at each place, the place, such as (row, column), or a boolean mask of the places whose
     scores are summed; None: those where the class wins. Where it wins nowhere that is 0, with the gradient of what it lacks
@@ -123,21 +126,27 @@ def logit(index: int | str, at: Any = None) -> Objective:
     >>> nl.maximize(nl.demo(), nl.objectives.logit("tabby cat"), steps=2).goals
     ('logit(tabby cat)',)
     """
+    this, that = this_and_that(index)
 
     def value(a: Answers) -> torch.Tensor:
-        answer, which = a.maps[""], a.class_index(index)
-        scores = class_scores(answer, at)[:, which]
-        if at is not None or answer[0, 0].numel() == 1:
-            return scores
-        wins = (answer.argmax(1) == which).flatten(1).any(1)
+        answer, which = a.maps[""], a.class_index(this)
+        lead = answer[:, which] if that is None else answer[:, which] - answer[:, _another(a, this, that)]
+        grid = tuple(answer.shape[2:])
+        if at is not None:
+            return lead.flatten(1)[:, mask_of(grid, at).flatten().to(lead.device)].sum(1)
+        if grid == (1, 1):
+            return lead.flatten(1)[:, 0]
+        wins = answer.argmax(1) == which
+        scores = torch.where(wins, lead, torch.zeros_like(lead)).flatten(1).sum(1)
         begin = mean_of_each(answer[:, which] - answer.amax(1))
-        return torch.where(wins, scores, begin - begin.detach())
+        return torch.where(wins.flatten(1).any(1), scores, begin - begin.detach())
 
-    return Objective(f"logit({index}{_where(at)})", ("",), value)
+    return Objective(f"logit({_said(this, that)}{_where(at)})", ("",), value)
 
 
-def probability(index: int | str, at: Any = None) -> Objective:
-    """The probability of a class, given by its index or label: softmax or sigmoid of its score, by what it means.
+def probability(index: Any, at: Any = None) -> Objective:
+    """The probability of a class, given by its index or label: softmax or sigmoid of its score, by what it means. Of a
+    pair (this, that), by how much it is above that of the other.
 
     at: as for `logit`; of dense answers it is the mean of the class's probability over those places, None: over all.
 
@@ -147,9 +156,14 @@ def probability(index: int | str, at: Any = None) -> Objective:
     >>> nl.objectives.probability(3) / 2
     Objective(0.5 * probability(3))
     """
+    this, that = this_and_that(index)
+    if that is not None:
+        return replace(
+            probability(this, at) - probability(that, at), name=f"probability({_said(this, that)}{_where(at)})"
+        )
 
     def value(a: Answers) -> torch.Tensor:
-        answer, which = a.maps[""], a.class_index(index)
+        answer, which = a.maps[""], a.class_index(this)
         if a.output_kind == "values":
             raise LensError("The network answers with values, which have no probability; maximize objectives.logit.")
         if a.output_kind == "probabilities":
@@ -163,7 +177,7 @@ def probability(index: int | str, at: Any = None) -> Objective:
         mask = mask_of(tuple(answer.shape[2:]), at).flatten().to(answer.device)
         return each[:, which].flatten(1)[:, mask].mean(1)
 
-    return Objective(f"probability({index}{_where(at)})", ("",), value)
+    return Objective(f"probability({this}{_where(at)})", ("",), value)
 
 
 # ---- several pictures at once ----
@@ -326,6 +340,21 @@ def _alike(maps: torch.Tensor, target: torch.Tensor, layer: str) -> tuple[torch.
             f"{tuple(target.shape[1:])}; leave out size, so that the canvas is the network's input."
         )
     return maps, target.to(maps)
+
+
+def _another(a: Answers, this: Any, that: Any) -> int:
+    """The class that is the second of a pair.
+
+    Raises:
+        LensError: it is the first again.
+    """
+    if a.class_index(this) == a.class_index(that):
+        raise LensError(f"{this} rather than itself is always 0; pass two classes that differ.")
+    return a.class_index(that)
+
+
+def _said(this: Any, that: Any) -> str:
+    return f"{this}" if that is None else f"{this} rather than {that}"
 
 
 def _where(at: Any) -> str:

@@ -62,6 +62,21 @@ def _by_index(given: Mapping[Any, Any]) -> tuple[str, ...]:
     raise LensError(f"labels as a dictionary are index -> name, such as {{0: 'cat', 1: 'dog'}}; got {dict(given)!r}.")
 
 
+def this_and_that(target: Any) -> tuple[Any, Any]:
+    """The two of a pair, (this, that): this rather than that. Of one target (target, None).
+
+    Raises:
+        LensError: a tuple or list of another length.
+    """
+    if not isinstance(target, (tuple, list)):
+        return target, None
+    if len(target) != 2 or any(one is None or isinstance(one, (tuple, list)) for one in target):
+        raise LensError(
+            f"A target is one class or unit, or a pair (this, that) of them: this rather than that; got {target!r}."
+        )
+    return target[0], target[1]
+
+
 def class_index(target: Any, labels: Sequence[str] | None, classes: int) -> int:
     """The index of the class that `target`, an index or a label, is; there are `classes` of them.
 

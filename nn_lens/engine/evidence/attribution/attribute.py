@@ -170,6 +170,8 @@ def attribute(
         picture: as for `Network.scores`.
         target: a class index, a label, or a unit; of a channel, its strongest place, which the result names. A class of
             a dense answer, one score per class and place, is its sum over the places where it wins in this picture.
+            A pair of classes, or of units of a layer, is the difference of their answers: what speaks for this rather
+            than for that.
         at: of a class of a dense answer, the place (row, column) or the boolean mask (H,W) of places to sum over.
         method: see options.
         control: whether to make the map of the network with its weights shuffled, too.

@@ -1,4 +1,6 @@
-"""What evidence is looked for: the answer of a class or of a neuron, as a function of one input."""
+"""What evidence is looked for: the answer of a class or of a neuron, or how much more of it there is than of another, as a
+function of one input.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import torch
 from torch import nn
 
 from nn_lens.engine.network.answers import mask_of
+from nn_lens.engine.network.labels import this_and_that
 from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError, UnknownUnit, a_type
 from nn_lens.units import Unit
@@ -26,16 +29,29 @@ class Target:
 
     `mask`: boolean, of the shape of a map; one place of a neuron, of dense answers the places where a class won in the
     input as it is, so that what is summed stays the same while the input is changed. `text` is what people call it.
+    `instead`: of the same layer, what is taken off, where it is asked for "this rather than that".
     """
 
     layer: str
     channel: int
     mask: torch.Tensor
     text: str
+    instead: Target | None = None
 
     def of(self, maps: torch.Tensor) -> torch.Tensor:
         """(N,C,*grid) maps of the layer -> (N,)."""
-        return maps[:, self.channel][:, self.mask.to(maps.device)].sum(1)
+        own = maps[:, self.channel][:, self.mask.to(maps.device)].sum(1)
+        return own if self.instead is None else own - self.instead.of(maps)
+
+    def rather_than(self, other: Target) -> Target:
+        """How much more of this there is than of the other.
+
+        Raises:
+            LensError: they are the same.
+        """
+        if other.channel == self.channel and torch.equal(other.mask, self.mask):
+            raise LensError(f"{self.text} rather than itself is always 0; pass two targets that differ.")
+        return replace(self, text=f"{self.text} rather than {other.text}", instead=other)
 
 
 @dataclass(frozen=True)
@@ -82,22 +98,28 @@ class TargetOutput(nn.Module):
 
 @torch.inference_mode(False)  # whoever calls: what is made here is read with gradients
 def subject_of(net: Network, picture: Any, target: Any, at: Any = None) -> Subject:
-    """A picture, and what a network answers to it at `target`: a class index, a label, a unit or its text.
+    """A picture, and what a network answers to it at `target`: a class index, a label, a unit or its text, or a pair of
+    these: this rather than that.
 
-    at: of a class of a dense answer, a place or a boolean mask; None: the places where the class wins.
+    at: of a class of a dense answer, a place or a boolean mask; None: the places where the class wins. The second of a
+    pair is looked for where the first is.
 
     Raises:
         LensError: no such class or label, one that wins nowhere, or an answer that is not finite. UnknownLayer,
         UnknownUnit: no such unit. PictureError: no picture.
     """
     x = net.picture(picture)[None].clone()
-    unit = _unit(net, target)
+    this, that = this_and_that(target)
+    unit = _unit(net, this)
+    other = None if that is None else _other(net, unit, that)
     if unit is not None and at is not None:
         raise LensError(f'at= says where a class is looked for; of a unit write "{unit.layer}:{unit.channel}@place".')
     layer = unit.layer if unit else ""
     with net.evaluation(), torch.no_grad():
         maps = net.outputs(x.clone(), [layer])[layer].detach().cpu()
-    meant = _class(net, _class_index(net, target), maps, at) if unit is None else _neuron(unit, maps[0, unit.channel])
+    meant = _class(net, _class_index(net, this), maps, at) if unit is None else _neuron(unit, maps[0, unit.channel])
+    if other is not None:
+        meant = meant.rather_than(_beside(net, meant, other))
     value = float(meant.of(maps.float()))
     if not math.isfinite(value):
         raise LensError(
@@ -116,6 +138,30 @@ def _unit(net: Network, target: Any) -> Unit | None:
         except UnknownUnit:
             return None
     return net.unit(target) if isinstance(target, Unit) else None
+
+
+def _other(net: Network, unit: Unit | None, that: Any) -> Unit | int:
+    """The second of a pair of targets, of which the first is `unit` or a class."""
+    other = _unit(net, that)
+    if unit is None and other is None:
+        return _class_index(net, that)
+    if unit is None or other is None or unit.layer != other.layer:
+        raise LensError(
+            "A pair of targets is two classes or two units of one layer, whose answers can be compared; got "
+            f"{'a class' if unit is None else unit} and {'a class' if other is None else other}."
+        )
+    return other
+
+
+def _beside(net: Network, first: Target, other: Unit | int) -> Target:
+    """The second of a pair: where the first is looked for, unless it is a unit with a place of its own."""
+    if not isinstance(other, Unit):
+        return replace(first, channel=other, text=net.label(other))
+    if other.place is None:
+        return replace(first, channel=other.channel, text=str(other))
+    mask = torch.zeros_like(first.mask)
+    mask[other.place] = True
+    return replace(first, channel=other.channel, mask=mask, text=str(other))
 
 
 def _class_index(net: Network, target: Any) -> int:
