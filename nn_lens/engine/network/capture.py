@@ -143,9 +143,11 @@ def follow(runner: Runner, x: torch.Tensor, until: str, answered: Callable[[str,
 
 @contextmanager
 def replace_outputs(
-    runner: Runner, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]]
+    runner: Runner, changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor]], every_pass: bool = False
 ) -> Iterator[Counter[str]]:
     """For one forward pass inside the block, the named modules answer with what their functions make of their output.
+
+    every_pass: for each forward pass inside the block.
 
     What a function returns is another tensor than it gets, or the same, and then nothing changes. Only the first call of
     a module is changed. Yields how often each name has answered so far.
@@ -173,7 +175,11 @@ def replace_outputs(
         rest = [new, *output[1:]]
         return type(output)(*rest) if hasattr(output, "_fields") else type(output)(rest)
 
-    with _hooks([(name, runner.module(name)) for name in changes], answered):
+    def begins(_name: str, _module: nn.Module, _inputs: Any) -> None:
+        done.clear()
+
+    passes = [("", runner.module(""))] if every_pass else []
+    with _hooks(passes, begins, before=True), _hooks([(name, runner.module(name)) for name in changes], answered):
         yield done
 
 
