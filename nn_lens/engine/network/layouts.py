@@ -67,6 +67,14 @@ class Layout:
         output = output.movedim(self.batch_axis, 0) if self.batch_axis else output
         return output[:, index, :, None, None]
 
+    def numbers(self, output: torch.Tensor) -> torch.Tensor:
+        """(N,C,n) all numbers of an output by channel, those of tokens without a place too."""
+        output = output.movedim(self.batch_axis, 0) if self.batch_axis else output
+        if self.kind == "scalar":
+            return output[:, None, None]
+        first = self.kind in ("maps", "flat", "vector")
+        return (output if first else output.movedim(-1, 1)).unsqueeze(-1).flatten(2)
+
     def channel_axis(self) -> int:
         """The dimension of an output that counts the channels; of a scalar, which has none, its only one."""
         first = self.kind in ("maps", "flat", "vector")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def evidence(subject: Subject, method: str, options: dict[str, Any]) -> Evidence
         LensError: the method is not valid for this network, or fails on it. NetworkError: the model fails.
     """
     net = subject.net
-    with net.evaluation(), torch.inference_mode(False), torch.enable_grad(), _gradients_of_recurrent_layers(net):
+    with with_gradients(net):
         try:
             found = METHODS[method](subject, **options)
         except LensError:
@@ -144,17 +144,21 @@ def evidence(subject: Subject, method: str, options: dict[str, Any]) -> Evidence
     return found
 
 
+@contextmanager
+def with_gradients(net: Network) -> Iterator[None]:
+    """The model in evaluation, and gradients on, whatever the caller's mode."""
+    recurrent = net.device.type == "cuda" and any(isinstance(m, nn.RNNBase) for m in net.model.modules())
+    # cuDNN's recurrent layers have a gradient in training mode only.
+    kept_away = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
+    with net.evaluation(), torch.inference_mode(False), torch.enable_grad(), kept_away:
+        yield
+
+
 # ---- helpers ----
 
 
 def _options(method: str) -> list[str]:
     return list(inspect.signature(METHODS[method]).parameters)[1:]  # the first is the subject
-
-
-def _gradients_of_recurrent_layers(net: Network) -> AbstractContextManager[Any]:
-    """Keeps cuDNN away from recurrent layers, which have a gradient there in training mode only."""
-    recurrent = net.device.type == "cuda" and any(isinstance(m, nn.RNNBase) for m in net.model.modules())
-    return torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
 
 
 def _with_rules(subject: Subject, method: str, name: str) -> Evidence:
