@@ -6,9 +6,13 @@ from nn_lens.engine.evidence.ablation import ablate as ablate
 from nn_lens.engine.evidence.attribution.attribute import attribute as attribute
 from nn_lens.engine.evidence.attribution.attribute import attribute_all as attribute_all
 from nn_lens.engine.evidence.attribution.attribute import occlusion_steps as occlusion_steps
+from nn_lens.engine.evidence.contributions import contributions as contributions
 from nn_lens.engine.evidence.embedding import embedding as embedding
 from nn_lens.engine.evidence.examples import dataset_examples as dataset_examples
 from nn_lens.engine.evidence.examples import dataset_examples_steps as dataset_examples_steps
+from nn_lens.engine.evidence.mistakes import mistakes as mistakes
+from nn_lens.engine.evidence.mistakes import mistakes_steps as mistakes_steps
+from nn_lens.engine.evidence.steering import steer as steer
 from nn_lens.engine.maximizing import objectives as objectives
 from nn_lens.engine.maximizing import parametrizations as parametrizations
 from nn_lens.engine.maximizing import transforms as transforms
