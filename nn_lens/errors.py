@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import linecache
 from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
 
 
 class LensError(ValueError):
-    """Something that was asked of nn-lens cannot be done; the message says why and what to do."""
+    """Something that was asked of nn-lens cannot be done; the message says why and what to do.
+
+    Notebooks show the message below the line that it is about, without what lies between.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """Lines for IPython, which asks errors that know better than a traceback."""
+        said = f"{type(self).__name__}: {self}"
+        line = _asked_in(self.__traceback__)
+        return [line, said] if line else [said]
 
 
 class UnknownLayer(LensError):
@@ -28,6 +40,19 @@ class NetworkError(LensError):
 
 class StorageError(LensError):
     """The disk did not take what was to be kept."""
+
+
+def _asked_in(step: TracebackType | None) -> str:
+    """The last line on the way to an error before it enters nn_lens, "" where there is none to be read."""
+    own, found = str(Path(__file__).parent), ""
+    while step is not None:
+        file, number = step.tb_frame.f_code.co_filename, step.tb_lineno
+        if file.startswith(own):
+            break
+        text = linecache.getline(file, number).strip()
+        found = f"line {number}: {text}" if text else ""
+        step = step.tb_next
+    return found
 
 
 def nearest(asked: str, there: Iterable[str], count: int = 3) -> list[str]:

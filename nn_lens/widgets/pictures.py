@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -88,7 +89,12 @@ class Pictures:
         data = self._uploads.add(content, buffers)
         if data is None:
             return None
-        return str(content.get("name", "")), open_image(data) if self._net.kind == "picture" else data
+        name = str(content.get("name", ""))
+        if self._net.kind != "picture":
+            return name, data
+        file = io.BytesIO(data)
+        file.name = name or "the picture"  # for the message where it is none
+        return name, open_image(file)
 
     def choose(self, name: str, picture: Any) -> Any:
         """The picture as an image, of other kinds an array, once it is known under a name.

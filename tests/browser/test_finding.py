@@ -195,3 +195,32 @@ def test_a_map_on_the_picture_is_clear_where_it_is_zero(shown, lens, net):
     ).reshape(values.shape)
     assert (alpha[values == 0] == 0).all()
     np.testing.assert_allclose(alpha / 255, 0.85 * values / values.max(), atol=0.01)
+
+
+def test_a_small_picture_is_enlarged_beside_itself(shown, lens):
+    panel = shown(lens)
+    panel.wait(".maximization .tile canvas", "e.width > 1")
+    tile = panel.page.locator(".nn-lens .maximization .tile").nth(2)
+    tile.hover()
+    panel.wait(".large", "!e.hidden && e.offsetWidth >= 200")
+    own, large = tile.evaluate(BOX), panel.page.locator(".nn-lens .large").evaluate(BOX)
+    assert large[0] >= own[2] or large[2] <= own[0], "beside it, not above it"
+    assert large[1] >= 0
+    assert large[3] <= 610
+    panel.page.mouse.move(5, 5)
+    panel.wait(".large", "e.hidden")
+    panel.page.keyboard.press("Tab")
+    tile.focus()
+    panel.page.keyboard.press("Shift+Tab")
+    panel.page.keyboard.press("Tab")
+    panel.wait(".large", "!e.hidden")
+
+
+def test_a_bad_file_is_named_beside_the_button(shown, lens):
+    panel = shown(lens)
+    panel.upload("bad.jpg", b"this is no picture")
+    panel.wait(".picture-card .problem", "!e.hidden && e.textContent.includes(\"'bad.jpg' is not a picture\")")
+    button, text = (
+        panel.page.locator(f".nn-lens {s}").first.evaluate(BOX) for s in (".upload", ".picture-card .problem")
+    )
+    assert 0 <= text[1] - button[3] < 30

@@ -119,7 +119,7 @@ def test_python_sets_the_selection(panel, demo):
 
 def test_a_sample_picture(panel, demo):
     panel.page.locator(".nn-lens button.sample[title='coffee']").click()
-    panel.wait(".picture-card .note", "e.textContent === 'coffee'")
+    panel.wait(".picture-card h3", "e.textContent === 'coffee'")
     compare(panel, demo, nl.Unit("relu3", 40), demo.samples["coffee"])
 
 
@@ -127,7 +127,7 @@ def test_an_uploaded_jpeg(panel, demo):
     before = panel.pixels("canvas.picture")
     data = jpeg()
     panel.upload("mine.jpg", data)
-    panel.wait(".picture-card .note", "e.textContent === 'mine.jpg'")
+    panel.wait(".picture-card h3", "e.textContent === 'mine.jpg'")
     key = panel.notebook.python("result = lens._picture['key']")
     panel.wait("canvas.map", f"e.dataset.shown.startsWith('{key} ')")
     compare(panel, demo, nl.Unit("relu3", 40), data)
@@ -151,11 +151,11 @@ def test_a_dropped_or_pasted_picture(panel, way):
       card.dispatchEvent(event);
     }"""
     panel.page.evaluate(script, [base64.b64encode(jpeg(seed=len(way))).decode(), way])
-    panel.wait(".picture-card .note", f"e.textContent === '{way}.jpg'")
+    panel.wait(".picture-card h3", f"e.textContent === '{way}.jpg'")
 
 
 @pytest.mark.parametrize(
-    ("data", "says"), [(b"this is no picture", "no picture that Pillow can read"), (jpeg()[:2000], "cut off")]
+    ("data", "says"), [(b"this is no picture", "'bad.jpg' is not a picture that can be read"), (jpeg()[:2000], "'bad.jpg' is a picture file that is cut off")]
 )
 def test_a_bad_file_is_named_and_the_panel_lives(panel, demo, data, says):
     before = panel.pixels("canvas.picture")
@@ -165,7 +165,7 @@ def test_a_bad_file_is_named_and_the_panel_lives(panel, demo, data, says):
     panel.slide("unit", 3)
     panel.wait("canvas.map", "e.dataset.shown.endsWith(':3')")
     panel.upload("good.jpg", jpeg(seed=9))
-    panel.wait(".picture-card .note", "e.textContent === 'good.jpg'")
+    panel.wait(".picture-card h3", "e.textContent === 'good.jpg'")
     panel.wait(".picture-card .problem", "e.hidden")
     panel.slide("unit", 40)
 

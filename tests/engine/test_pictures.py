@@ -96,7 +96,7 @@ def test_the_centre_is_kept():
 JPEG = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 90, 3), np.uint8)), "JPEG")
 BAD = {
     "missing": ("no_such.png", "no file 'no_such.png'"),
-    "text": (b"this is no picture", "no picture that Pillow can read"),
+    "text": (b"this is no picture", "is not a picture that can be read"),
     "empty": (b"", "no picture"),
     "truncated": (JPEG[: len(JPEG) // 2], "cut off"),
     "number": (3, "a path, bytes, a PIL image"),
@@ -182,7 +182,7 @@ def test_what_cannot_be_fetched_names_the_url_and_the_cause(tmp_path, monkeypatc
     with pytest.raises(nl.LensError, match="open as text; open it with mode 'rb'"):
         seen(io.StringIO("text"))
     (tmp_path / "note.txt").write_text("text")
-    with pytest.raises(nl.LensError, match=r"note\.txt' is no picture that Pillow can read"):
+    with pytest.raises(nl.LensError, match=r"note\.txt' is not a picture that can be read"):
         seen((tmp_path / "note.txt").as_uri())
     with pytest.raises(nl.LensError, match="is a folder; pass one picture"):
         seen(tmp_path)

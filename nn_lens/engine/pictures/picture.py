@@ -95,7 +95,7 @@ def open_image(source: Any) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise PictureError(
-            f"{name} is no picture that Pillow can read; use a JPEG, PNG, GIF, WebP or BMP file."
+            f"{name} is not a picture that can be read; use a JPEG, PNG, GIF, WebP or BMP file."
         ) from None
     except Image.DecompressionBombError as error:
         raise PictureError(f"{name} is too large: {error}. Make it smaller first.") from None

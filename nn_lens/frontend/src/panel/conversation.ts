@@ -124,6 +124,7 @@ export class Conversation {
       this.lost = false;
     } catch {
       this.lost = true;
+      this.open.clear(); // nothing of it will come
     }
   }
 

@@ -1,6 +1,7 @@
 /** A drawn panel: the controls and the cards that its widget names. */
 import styles from "panel.css";
 import { el, say } from "../drawing/dom";
+import { Enlarger } from "../drawing/enlarge";
 import { keepKeys } from "../drawing/keys";
 import { VIEW_CLASSES } from "../views";
 import type { View } from "../views/view";
@@ -21,6 +22,7 @@ export class Panel {
   /** What stands beside the cards of every tab; null where cards stand in one grid. */
   private readonly side: HTMLElement | null;
   private readonly sticky: Sticky;
+  private readonly enlarger: Enlarger;
   private readonly unsubscribe: (() => void)[];
 
   constructor(
@@ -64,6 +66,7 @@ export class Panel {
       if (store.views.includes("picture")) store.pictures.takeFrom(event.clipboardData);
     });
     el_.append(this.root);
+    this.enlarger = new Enlarger(this.root);
     this.sticky = new Sticky(this.root, this.controls.root, this.side);
     this.unsubscribe = stores.map((each) => each.subscribe(() => this.draw()));
   }
@@ -73,6 +76,7 @@ export class Panel {
     this.controls.close();
     this.asleep.close();
     this.sticky.close();
+    this.enlarger.close();
     for (const { view } of this.views) view.close();
     this.root.remove();
   }
@@ -91,6 +95,7 @@ export class Panel {
     }
     this.side?.toggleAttribute("hidden", !this.views.some(({ name, view }) => VIEWS[name].beside && !view.root.hidden));
     this.asleep.drawn();
+    this.enlarger.refresh();
     this.root.dataset.view = store.look.view;
     this.root.dataset.unit = `${store.selection.layer}:${store.selection.channel}`;
   }

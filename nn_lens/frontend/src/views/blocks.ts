@@ -49,6 +49,7 @@ export class BlocksView extends AnswerView<"blocks"> {
   private readonly frame: HTMLElement;
   private readonly groups = el("div", { class: "groups", role: "group", "aria-label": "groups of units" });
   private readonly explained = el("p", { class: "words" });
+  private readonly bar = el("progress", { max: 1, hidden: true, "aria-label": "images of units" });
   private gridKey = "";
   /** The group whose places are shown, -1 for all units. */
   private group = -1;
@@ -57,7 +58,10 @@ export class BlocksView extends AnswerView<"blocks"> {
     super(store, "blocks", "blocks");
     const label = "the strongest unit of each place; arrow keys choose a place";
     this.frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, this.canvas, this.box);
+    this.tools.append(this.bar);
+    this.note.classList.add("above");
     this.body.append(this.frame, this.explained, this.groups);
+    this.body.before(this.note); // how far it is has to be in sight
     this.frame.addEventListener("pointermove", (event) => store.sight.hoverAt(this.at(event)));
     this.frame.addEventListener("pointerleave", () => store.look.hover(null));
     this.frame.addEventListener("click", (event) => this.choose(this.at(event)));
@@ -74,7 +78,9 @@ export class BlocksView extends AnswerView<"blocks"> {
   override draw(): void {
     super.draw();
     const blocks = this.store.answer("blocks");
+    this.bar.hidden = !blocks || this.made(blocks) >= blocks.drawn;
     if (!blocks) return;
+    this.bar.value = this.made(blocks) / blocks.drawn;
     // Images of units come one page after the other, beside the answer itself.
     const key = `${this.store.picture?.key} ${blocks.layer} ${blocks.weights} ${this.made(blocks)} ${this.group}`;
     if (key !== this.gridKey) this.paintGrid(blocks);
@@ -96,7 +102,7 @@ export class BlocksView extends AnswerView<"blocks"> {
     }
     const made = this.made(blocks);
     if (made < drawn) return `making the images of the units, ${made} of ${drawn} …`;
-    const rest = units.length > drawn ? `; those of ${units.length - drawn} rarer units are left grey` : "";
+    const rest = units.length > drawn ? `; ${units.length - drawn} rarer units are plain squares` : "";
     const colours = blocks.height === 1 && width > 1 ? ", a colour for each where its image would be too narrow" : "";
     return `${units.length} units are strongest somewhere${rest}${colours}; the fainter, the weaker`;
   }
@@ -169,7 +175,7 @@ export class BlocksView extends AnswerView<"blocks"> {
         context.drawImage(sheet, image.index * w + (first * w) / count, 0, w / count, h, x, y, cell, tall);
       } else {
         const hue = (strongest[n] * 137.5) % 360; // the golden angle: neighbouring numbers look apart
-        context.fillStyle = height === 1 ? `hsl(${hue} 60% 50%)` : "#808080";
+        context.fillStyle = `hsl(${hue} ${height === 1 ? 60 : 25}% 50%)`;
         context.fillRect(x, y, cell, tall);
       }
     }

@@ -84,7 +84,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
   }
 
   protected waiting(): string {
-    return "reading the pictures …";
+    return "reading up to 400 pictures …";
   }
 
   protected tell(embedding: Embedding): string {

@@ -4,7 +4,7 @@ import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import { pageNumber, pageOf, pageStart } from "../panel/questions";
 import type { Store } from "../panel/store";
-import { View } from "./view";
+import { GONE, View } from "./view";
 
 /** Maximizing images of some units, side by side in one bitmap. */
 export interface Page {
@@ -89,7 +89,7 @@ export class MaximizationView extends View {
   private tell(page: Page | undefined): string {
     const { channel } = this.store.selection;
     if (this.store.asking.isStopped("page")) return `stopped${page ? ` after ${page.step} steps` : ""}`;
-    if (!page) return "making the first pictures …";
+    if (!page) return this.store.conversation.lost ? GONE : "making the first pictures …";
     if (!page.finished) return `step ${Math.min(page.step, page.steps)} of ${page.steps}; below each its activation`;
     const note = page.notes[page.channels.indexOf(channel)];
     const middle = this.store.network.kind === "volume" ? ", the middle slice of each" : "";

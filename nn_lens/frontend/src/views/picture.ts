@@ -210,7 +210,7 @@ export class PictureView extends View {
   private drawScores(): void {
     const failure = this.store.failure("scores");
     const scores = this.store.answer("scores");
-    this.scores.classList.toggle("stale", !scores);
+    this.scores.classList.toggle("stale", !scores && !failure);
     if (failure) this.scores.replaceChildren(el("tr", {}, el("td", { class: "why" }, failure)));
     else if (scores && scores !== this.scored) {
       const most = Math.max(1e-9, ...scores.scores.map(([, value]) => Math.abs(value)));

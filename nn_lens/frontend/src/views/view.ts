@@ -5,6 +5,9 @@ import type { Store } from "../panel/store";
 import { reworded, shapeOf } from "../panel/words";
 import type { Decoded } from ".";
 
+/** What a card says that waits for a kernel that is gone. */
+export const GONE = "not here: the kernel is gone; run the cell again";
+
 export abstract class View {
   readonly root: HTMLElement;
   protected readonly title: string;
@@ -90,7 +93,16 @@ export abstract class AnswerView<W extends What> extends View {
       this.paint(answer);
     }
     this.root.dataset.shown = answer ? this.shown(answer) : "";
-    if (!why) say(this.note, this.words(answer ? this.tell(answer) : this.waiting()));
+    if (!why) say(this.note, this.words(answer ? this.tell(answer) : this.waits(this.waiting())));
+  }
+
+  /** What the card waits for; another question may come first, or none be answered any more. */
+  private waits(text: string): string {
+    const { conversation } = this.store;
+    if (conversation.lost) return GONE;
+    const step = conversation.running("page");
+    const asked = conversation.opened(this.kind) !== undefined;
+    return asked && step !== null ? `${text} after the maximizing images, which are at step ${step}` : text;
   }
 
   /** Has the present answer painted again when the card is drawn next. */
