@@ -88,7 +88,7 @@ def steer(
 
     >>> net = nl.demo()
     >>> louder = nl.steer(net, net.samples["coffee"], "relu2:3", to=5.0, place=(4, 7), controls=2)
-    >>> louder.delta.shape, louder.change(("tabby cat", "tiger")).shape, len(louder.control.units)
+    >>> louder.delta.shape, louder.change(("tabby cat", "lion")).shape, len(louder.control.units)
     ((1, 20), (1,), 2)
     """
     net = as_network(net)
