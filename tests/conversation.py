@@ -29,6 +29,8 @@ class Conversation:
         about = TABLE.kinds[what].about
         if "picture" in about:
             content.setdefault("picture", self.panel._picture["key"])
+        if "where" in about:
+            content.setdefault("where", None)
         if "part" in about:
             content = {"start": 0, "count": 4096, **content}
         self.tell({"type": "want", "what": what, "id": self.ids, **content})

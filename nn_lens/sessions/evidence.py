@@ -13,23 +13,20 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 
-from nn_lens.engine.evidence import ablation as ablating
 from nn_lens.engine.evidence import embedding as embedding_of
 from nn_lens.engine.evidence import trust as badges
 from nn_lens.engine.evidence.attribution.attribute import Attribution, attribute, attribute_all
 from nn_lens.engine.evidence.attribution.methods import METHODS
 from nn_lens.engine.evidence.examples import DatasetExamples
 from nn_lens.engine.maximizing import restarts
-from nn_lens.engine.network.answers import meaning
-from nn_lens.engine.network.network import Network
 from nn_lens.engine.pictures.charts import charts
 from nn_lens.engine.pictures.items import parts
 from nn_lens.engine.reading import incoming as feeding
 from nn_lens.errors import LensError
 from nn_lens.sessions.requests import Figure, channel_of, last, maximized, page
 from nn_lens.sessions.session import Session
+from nn_lens.sessions.targets import Target, ranked, resolved
 from nn_lens.units import Direction, Unit
 
 _OFTEN = 0.25  # seconds between what is shown of a pass
@@ -37,8 +34,6 @@ _SHOWN = 9  # pictures from least to most
 _EMBEDDED = 400  # pictures
 _SMALL = 32  # pixels of the thumbnail of what is no picture
 _INCOMING = 8  # units that feed another
-_OF_CLASSES = ("logits", "probabilities")
-_MOST_WITH_TARGETS = 5000  # pictures over which accuracy is followed live
 
 
 @dataclass(frozen=True)
@@ -183,18 +178,14 @@ def trust(session: Session, unit: Unit) -> Iterator[tuple[badges.Badge, ...] | N
 # ---- causes ----
 
 
-def attribution(
-    session: Session, picture: Any, key: str, target: Unit | int
-) -> Iterator[tuple[str, Attribution | str]]:
+def attribution(session: Session, picture: Any, key: str, target: Target) -> Iterator[tuple[str, Attribution | str]]:
     """What in a picture speaks for a target, by every method: (method, map and that of shuffled weights, or why not).
 
-    key: names the picture. target: a unit, or the rank of a class among the network's answers, 0 the most probable.
+    key: names the picture.
     """
     net = session.network()
     of_picture = (session.running, key)
-    if isinstance(target, int):
-        ranked = session.latest.get(("ranked", *of_picture), lambda: _ranked(net, picture))
-    wanted = ranked[target] if isinstance(target, int) else target
+    wanted = resolved(session, picture, key, target)
     for method in METHODS:
         name = ("attribution", *of_picture, str(wanted), method)
         try:
@@ -203,34 +194,9 @@ def attribution(
             yield method, str(error)
 
 
-def _ranked(net: Network, picture: Any) -> list[int]:
-    """The classes, those with the largest values first, as `Network.predict` ranks them."""
-    meant = meaning(torch.from_numpy(net.scores(picture)), net.output_kind or "logits")
-    return [int(i) for i in np.argsort(-meant.numpy(), kind="stable")]
-
-
 def _attribution_figure(session: Session, _unit: Unit, picture: Any) -> Any:
     net = session.network()
-    return attribute_all(net, picture, _ranked(net, picture)[0], control=True).figure()
-
-
-def ablation(
-    session: Session, picture: Any, key: str, unit: Unit, factor: float
-) -> Iterator[tuple[ablating.Ablation, ablating.Ablation | None]]:
-    """What the answer to a picture would be with a unit's answers times `factor`, then accuracy on the dataset, if it has
-    targets. key: names the picture.
-    """
-    net = session.network()
-    name = ("ablation", session.running, key, str(unit), factor)
-    own = session.latest.get(name, lambda: ablating.ablate(net, [picture], unit, factor))
-    yield own, None
-    if net.output_kind not in _OF_CLASSES:
-        return  # its targets are no classes that answers could be right about
-    source = session.passes.source(net)
-    total = source.total
-    if total is None or total > _MOST_WITH_TARGETS or source.target(0) is None:
-        return
-    yield own, ablating.ablate(net, source, unit, factor, controls=3)
+    return attribute_all(net, picture, ranked(net, picture)[0], control=True).figure()
 
 
 def incoming(session: Session, unit: Unit) -> Iterator[tuple[feeding.Incoming, dict[Unit, np.ndarray]] | None]:
@@ -253,7 +219,6 @@ def incoming(session: Session, unit: Unit) -> Iterator[tuple[feeding.Incoming, d
 FIGURES: dict[str, Figure] = {
     "examples": _examples_figure,
     "attribution": _attribution_figure,
-    "ablation": lambda s, u, p: ablating.ablate(s.network(), [p], channel_of(u)).figure(),
     "incoming": lambda s, u, p: feeding.incoming(s.network(), channel_of(u)).figure(),
     "directions": _directions_figure,
     "embedding": lambda s, u, p: last(embedding(s, u.layer)).figure(),

@@ -9,11 +9,11 @@ from typing import Any
 from PIL import Image
 
 from nn_lens.errors import LensError
-from nn_lens.sessions import blocks, evidence, requests
+from nn_lens.sessions import blocks, evidence, requests, why
 from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 
-FIGURES: dict[str, requests.Figure] = {**requests.FIGURES, **blocks.FIGURES, **evidence.FIGURES}
+FIGURES: dict[str, requests.Figure] = {**requests.FIGURES, **blocks.FIGURES, **evidence.FIGURES, **why.FIGURES}
 """By view, what it shows as a figure; a view that is not here has none."""
 
 

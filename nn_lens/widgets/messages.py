@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from nn_lens.engine.evidence.ablation import Ablation
 from nn_lens.engine.evidence.attribution.attribute import Attribution
 from nn_lens.engine.evidence.embedding import Embedding
 from nn_lens.engine.evidence.trust import Badge
@@ -29,11 +28,11 @@ from nn_lens.sessions.blocks import Blocks
 from nn_lens.sessions.evidence import Comparison, Spectrum
 from nn_lens.sessions.requests import Boxes, Page, Scores, Tiles
 from nn_lens.units import Unit
+from nn_lens.widgets import why
 from nn_lens.widgets.frames import Message
 from nn_lens.widgets.geometry import Geometry
 from nn_lens.widgets.overlay import laid_over
 
-_CLASSES = 6  # whose scores move most
 _INPUTS = 3  # of a sum that are shown
 _EVIDENCE = {"width": 360, "height": 64}  # pixels of a map of what has one row
 _ACROSS = 20  # thumbnails in a row of a sheet
@@ -196,31 +195,6 @@ def attribution(answer: tuple[str, Attribution | str], geometry: Geometry) -> Me
     return head, [images.encode(images.sheet(tiles, columns, gap), lossless=True)]
 
 
-def ablation(answer: tuple[Ablation, Ablation | None], _geometry: Geometry) -> Message:
-    """The classes whose scores move most, compared with random other units, and what becomes of the accuracy."""
-    own, dataset = answer
-    delta = own.delta[0]
-    control = own.control.delta[0] if own.control is not None else None
-    shown = np.argsort(-np.abs(delta), kind="stable")[:_CLASSES]
-    names = own.labels or [f"class {c}" for c in range(len(delta))]
-    rows = [
-        {
-            "label": names[c], "before": float(own.before[0, c]), "after": float(own.after[0, c]),
-            "control": None if control is None else float(control[c]),
-        }
-        for c in shown
-    ]  # fmt: skip
-    head: dict[str, Any] = {"scale": own.scale, "rows": rows, "alt": own.alt_text}
-    if dataset is not None and dataset.accuracy_change is not None and dataset.per_class is not None:
-        worst = min(dataset.per_class, key=lambda c: dataset.per_class[c])  # type: ignore[index]
-        head["accuracy"] = {
-            "count": len(dataset.before), "change": dataset.accuracy_change,
-            "control": None if dataset.control is None else dataset.control.accuracy_change,
-            "worst": names[worst], "worstChange": dataset.per_class[worst],
-        }  # fmt: skip
-    return head, []
-
-
 def incoming(answer: tuple[Incoming, Mapping[Unit, np.ndarray]], geometry: Geometry) -> Message:
     """The units that feed another, and their maximizing images in one sheet, grey where there is none yet."""
     found, pictures = answer
@@ -302,9 +276,12 @@ MESSAGES: dict[str, Callable[[Any, Geometry], Message]] = {
     "examples": examples,
     "trust": trust,
     "attribution": attribution,
-    "ablation": ablation,
+    "contributions": why.contributions,
+    "ablation": why.steering,
+    "later": why.later,
     "incoming": incoming,
     "directions": directions,
     "embedding": embedding,
+    "mistakes": why.mistakes,
 }
 """By kind, the head and buffers that tell of one of its results."""

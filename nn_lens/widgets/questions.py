@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from nn_lens.sessions import blocks, evidence, requests
+from nn_lens.sessions import blocks, evidence, requests, why
 from nn_lens.sessions.session import Session
+from nn_lens.sessions.targets import Target
 from nn_lens.units import Unit
 from nn_lens.widgets.geometry import Geometry
 from nn_lens.widgets.pictures import whole
@@ -65,6 +66,7 @@ _ABOUT: dict[str, Callable[[Kind, Look], dict[str, Any] | None]] = {
     "neuron": _neuron,
     "target": lambda kind, look: {"target": 0},
     "factor": lambda kind, look: {"factor": 0},
+    "where": lambda kind, look: {"where": None},
 }
 """The fields for each word of the table, as they are before anything else is chosen; None: there is nothing to ask."""
 
@@ -137,10 +139,20 @@ class Asked:
         return [Unit(self.layer, int(channel)) for channel in self.fields["channels"]]
 
     @property
-    def target(self) -> Unit | int:
-        """What evidence is asked for: the rank of a class, or a unit."""
-        target = self.fields["target"]
-        return Unit.parse(target) if isinstance(target, str) else int(target)
+    def target(self) -> Target:
+        """What evidence is asked for."""
+        target: Target = self.fields["target"]
+        return target
+
+    @property
+    def steered(self) -> tuple[Unit, float, tuple[int, ...] | None]:
+        """A channel, how it is steered, and at which place; None: everywhere."""
+        where = self.fields["where"]
+        if where is None:
+            return self.unit, float(self.fields["factor"]), None
+        grid = tuple(self.look.layers[self.layer]["places"])
+        place = self.look.geometry.unit(self.layer, self.unit.channel, int(where[0]), int(where[1]), grid).place
+        return self.unit, float(self.fields["factor"]), place
 
 
 WORK: dict[str, Callable[[Session, Asked], Iterator[Any]]] = {
@@ -156,9 +168,12 @@ WORK: dict[str, Callable[[Session, Asked], Iterator[Any]]] = {
     "examples": lambda s, a: evidence.examples(s, a.unit),
     "trust": lambda s, a: evidence.trust(s, a.unit),
     "attribution": lambda s, a: evidence.attribution(s, a.picture, a.key, a.target),
-    "ablation": lambda s, a: evidence.ablation(s, a.picture, a.key, a.unit, float(a.fields["factor"])),
+    "contributions": lambda s, a: why.reasons(s, a.picture, a.key, a.target, a.layer),
+    "ablation": lambda s, a: why.steering(s, a.picture, a.key, *a.steered),
+    "later": lambda s, a: why.later(s, a.picture, a.key, *a.steered, a.target),
     "incoming": lambda s, a: evidence.incoming(s, a.unit),
     "directions": lambda s, a: evidence.directions(s, a.unit),
     "embedding": lambda s, a: evidence.embedding(s, a.layer),
+    "mistakes": lambda s, a: why.gallery(s),
 }
 """By kind, an iterator of results on the session's worker; None among them: nothing new to tell."""

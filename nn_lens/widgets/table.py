@@ -23,6 +23,7 @@ FIELDS = {
     "neuron": ("layer", "channel", "row", "column"),
     "target": ("target",),
     "factor": ("factor",),
+    "where": ("where",),
 }
 """The fields of a message that say what a question is about, by the words of the table."""
 

@@ -113,10 +113,12 @@ export function traits(changes: Record<string, unknown> = {}): Record<string, un
       "kernel",
       "examples",
       "attribution",
+      "contributions",
       "ablation",
       "incoming",
       "directions",
       "embedding",
+      "mistakes",
     ],
     _network: {
       name: "Small",

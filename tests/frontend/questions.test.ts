@@ -45,7 +45,14 @@ test("fields follow from what a question is about", () => {
   });
   assert.deepEqual(fieldsOf("attribution", subject), { picture: "picture 1", target: 2 });
   assert.deepEqual(fieldsOf("attribution", { ...subject, target: null }), { picture: "picture 1", target: "conv:257" });
-  assert.deepEqual(fieldsOf("ablation", subject), { picture: "picture 1", layer: "conv", channel: 257, factor: 0.5 });
+  const compared = { ...subject, rather: "#7" };
+  assert.deepEqual(fieldsOf("attribution", compared), { picture: "picture 1", target: [2, "#7"] });
+  assert.deepEqual(fieldsOf("attribution", { ...compared, target: null }), { picture: "picture 1", target: "conv:257" });
+  const steered = { picture: "picture 1", layer: "conv", channel: 257, factor: 0.5 };
+  assert.deepEqual(fieldsOf("ablation", subject), { ...steered, where: null });
+  assert.deepEqual(fieldsOf("ablation", { ...subject, here: true }), { ...steered, where: [4, 9] });
+  assert.deepEqual(fieldsOf("ablation", { ...subject, here: true, neuron: null }), { ...steered, where: null });
+  assert.deepEqual(fieldsOf("mistakes", subject), {});
   assert.deepEqual(fieldsOf("here", subject), { layer: "conv", channels: [7, 1] });
 });
 

@@ -59,7 +59,7 @@ def test_a_misspelled_column_is_an_error():
         ("negative", {"layer": "3", "channel": 2}),
         ("blocks", {"picture": "p", "layer": "3"}),
         ("attribution", {"picture": "p", "target": 0}),
-        ("ablation", {"picture": "p", "layer": "3", "channel": 2, "factor": 0}),
+        ("ablation", {"picture": "p", "layer": "3", "channel": 2, "factor": 0, "where": None}),
         ("here", None),
         ("arithmetic", None),
     ],
@@ -116,7 +116,7 @@ def test_all_that_can_be_asked_of_layers():
         (
             nl.Lens,
             "evidence",
-            "picture here arithmetic unit examples attribution ablation incoming directions embedding",
+            "picture here arithmetic unit examples attribution contributions ablation incoming directions embedding mistakes",
         ),
         (nl.Lens, "blocks", "picture here arithmetic blocks"),
         (nl.Lens, "here", "picture here arithmetic"),

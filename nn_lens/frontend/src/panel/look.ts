@@ -4,6 +4,7 @@
  */
 import type { AnyModel } from "@anywidget/types";
 import type { Scale } from "../drawing/tiles";
+import type { Rather } from "../views/target";
 import type { Neuron, Place } from "./geometry";
 import type { Selection } from "./protocol";
 import { homeOf } from "./questions";
@@ -18,8 +19,12 @@ export interface Looks {
   colourScale: Scale;
   /** The rank of the class that evidence is asked for, null for the selected unit. */
   target: number | null;
-  /** What the selected unit's outputs are multiplied with. */
+  /** The class that it is compared with: this rather than that. */
+  rather: Rather | null;
+  /** How the selected unit is steered: 0 is off, 1 as it is. */
   factor: number;
+  /** Whether it is steered at the locked place only. */
+  here: boolean;
   /** How a layer's units follow one another: by number, or those first that answer most to the picture, or at the locked place. */
   order: Order;
 }
@@ -34,7 +39,9 @@ export class Look implements Looks {
   locked = false;
   colourScale: Scale = { mode: "map", fixed: 1, contrast: 1 };
   target: number | null = 0;
-  factor = 0;
+  rather: Rather | null = null;
+  factor: number;
+  here = false;
   order: Order = "number";
   /** Maps side by side, of which Shift and an arrow key pass a row. */
   across = 8;
@@ -51,6 +58,7 @@ export class Look implements Looks {
     private readonly model: AnyModel,
     private readonly middle: (layer: string, neuron: Neuron) => Place,
   ) {
+    this.factor = model.get("_stored") ? 0 : 1; // an exported page keeps what the answer is without the unit
     const taken = () => this.take(model.get("_selection"));
     const changed = () => this.changed();
     for (const [event, call] of [

@@ -9,7 +9,7 @@ import type { Layer } from "./protocol";
 export type What = keyof typeof table.kinds;
 export type ViewName = keyof typeof table.views;
 export type Tab = keyof typeof table.tabs;
-type Word = "picture" | "layer" | "part" | "page" | "ranked" | "unit" | "neuron" | "target" | "factor";
+type Word = "picture" | "layer" | "part" | "page" | "ranked" | "unit" | "neuron" | "target" | "factor" | "where";
 
 export interface Kind {
   about: Word[];
@@ -45,7 +45,11 @@ export interface Subject {
   neuron: Neuron | null;
   /** The rank of a class, null for the selected unit. */
   target: number | null;
+  /** The class that it is compared with: its rank, or "#7" for the class of that index. */
+  rather?: number | string | null;
   factor: number;
+  /** Whether the unit is steered at the locked place only. */
+  here?: boolean;
   /** The units that are strongest at a locked place and whose maximizing images are not here. */
   unseen: () => number[];
 }
@@ -89,8 +93,12 @@ const GIVES: Record<Word, (what: What, subject: Subject) => Fields | null> = {
   },
   unit: (_, { layer, channel }) => ({ layer: layer.name, channel }),
   neuron: (_, { layer, channel, neuron }) => neuron && { layer: layer.name, channel, ...neuron },
-  target: (_, { target, layer, channel }) => ({ target: target ?? `${layer.name}:${channel}` }),
+  target: (_, { target, rather = null, layer, channel }) => {
+    if (target === null) return { target: `${layer.name}:${channel}` };
+    return { target: rather === null ? target : [target, rather] };
+  },
   factor: (_, { factor }) => ({ factor }),
+  where: (_, { here = false, neuron }) => ({ where: here && neuron ? [neuron.row, neuron.column] : null }),
 };
 
 /** The names of the fields that each word gives. */
@@ -104,6 +112,7 @@ const NAMES: Record<Word, string[]> = {
   neuron: ["layer", "channel", "row", "column"],
   target: ["target"],
   factor: ["factor"],
+  where: ["where"],
 };
 
 /** What a question of a kind asks for, null where there is nothing to ask about. */

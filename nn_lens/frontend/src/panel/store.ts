@@ -171,7 +171,9 @@ export class Store {
       channel,
       neuron: row === null || column === null ? null : { row, column },
       target: look.target,
+      rather: look.rather?.value ?? null,
       factor: look.factor,
+      here: look.here && look.locked,
       unseen: () => (look.locked ? this.unseen() : []),
     };
   }

@@ -4,6 +4,7 @@ import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
 import { isWide } from "../panel/words";
+import { TargetChoice } from "./target";
 import { AnswerView } from "./view";
 
 /** What in the picture speaks for a target, by one method: its map and that of shuffled weights, or why there is none. */
@@ -27,22 +28,19 @@ export async function decodeAttribution(head: Message, [sheet]: DataView[], befo
 }
 
 export class AttributionView extends AnswerView<"attribution"> {
-  private readonly select = el("select", { "aria-label": "what is to be explained" });
+  private readonly choice: TargetChoice;
   private readonly methods = el("div", { class: "methods" });
-  private options = "";
 
   constructor(store: Store) {
     super(store, "attribution", "attribution");
-    this.select.addEventListener("change", () => {
-      store.look.see({ target: this.select.value === "unit" ? null : Number(this.select.value) });
-    });
-    this.tools.append(this.select);
+    this.choice = new TargetChoice(store);
+    this.tools.append(this.choice.root);
     this.body.append(this.methods);
   }
 
   override draw(): void {
     super.draw();
-    this.offer();
+    this.choice.draw();
   }
 
   protected shown(methods: Attribution[]): string {
@@ -87,20 +85,6 @@ export class AttributionView extends AnswerView<"attribution"> {
     const both = parts === 1 && tiles > 1 ? "above your network, below shuffled weights; " : "";
     const twins = el("div", { class: "twins" }, ...columns);
     return el("figure", { class: "method" }, name, twins, el("div", { class: "caption" }, both + alike + off));
-  }
-
-  /** The most probable classes and the selected unit, to choose from. */
-  private offer(): void {
-    const { layer, channel } = this.store.selection;
-    const scores = this.store.answer("scores")?.scores ?? [];
-    const options = [...scores.map(([label], i) => [String(i), label]), ["unit", `unit ${layer}:${channel}`]];
-    if (!scores.length && this.store.network.answer !== null) options.unshift(["0", "the most probable class"]);
-    const text = JSON.stringify(options);
-    if (text !== this.options) {
-      this.options = text;
-      this.select.replaceChildren(...options.map(([value, label]) => el("option", { value }, label)));
-    }
-    this.select.value = String(this.store.look.target ?? "unit");
   }
 }
 

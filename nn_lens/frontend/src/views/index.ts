@@ -10,6 +10,7 @@ import { ActivationsView } from "./activations";
 import { ArithmeticView, decodeArithmetic } from "./arithmetic";
 import { AttributionView, decodeAttribution } from "./attribution";
 import { BlocksView, decodeBlocks } from "./blocks";
+import { ContributionsView, decodeContributions } from "./contributions";
 import { DirectionsView, decodeDirections } from "./directions";
 import { decodeEmbedding, EmbeddingView } from "./embedding";
 import { decodeExamples, decodeTrust, ExamplesView } from "./examples";
@@ -17,7 +18,9 @@ import { FiltersView } from "./filters";
 import { HereView } from "./here";
 import { decodeIncoming, IncomingView } from "./incoming";
 import { KernelView } from "./kernel";
+import { decodeLater } from "./later";
 import { decodePage, MaximizationView } from "./maximization";
+import { decodeMistakes, MistakesView } from "./mistakes";
 import { decodeScores, PictureView } from "./picture";
 import { UnitView } from "./unit";
 import type { View } from "./view";
@@ -34,10 +37,12 @@ export const VIEW_CLASSES: Record<ViewName, new (store: Store) => View> = {
   kernel: KernelView,
   examples: ExamplesView,
   attribution: AttributionView,
+  contributions: ContributionsView,
   ablation: AblationView,
   incoming: IncomingView,
   directions: DirectionsView,
   embedding: EmbeddingView,
+  mistakes: MistakesView,
 };
 
 export const DECODERS = {
@@ -53,10 +58,13 @@ export const DECODERS = {
   examples: decodeExamples,
   trust: decodeTrust,
   attribution: decodeAttribution,
+  contributions: decodeContributions,
   ablation: decodeAblation,
+  later: decodeLater,
   incoming: decodeIncoming,
   directions: decodeDirections,
   embedding: decodeEmbedding,
+  mistakes: decodeMistakes,
 } satisfies Record<What, Decode>;
 
 /** What each kind of answer is, decoded. */
