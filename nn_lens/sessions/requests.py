@@ -14,6 +14,7 @@ from nn_lens.engine.maximizing.maximize import Maximized, Run
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import images
+from nn_lens.engine.pictures.figures import map_figure
 from nn_lens.engine.reading import activations as activations_of
 from nn_lens.engine.reading import arithmetic as arithmetic_of
 from nn_lens.engine.reading import filters as filters_of
@@ -259,11 +260,17 @@ def channel_of(unit: Unit) -> Unit:
     return Unit(unit.layer, unit.channel)
 
 
+def _all_maps(found: activations_of.Activations) -> Any:
+    """All maps of a layer, which a figure in a notebook would cut short."""
+    largest = found.maps.reshape(len(found.maps), -1).max(1)
+    return map_figure(found.maps, [f"{c}  {v:.3g}" for c, v in enumerate(largest)], most=len(found.maps))
+
+
 FIGURES: dict[str, Figure] = {
     "unit": lambda s, u, p: last(maximized(s, channel_of(u))).figure(),
     "filters": lambda s, u, p: filters_of.filters(s.network(), u.layer).figure(),
     "maximization": _page_figure,
-    "activations": lambda s, u, p: activations_of.activations(s.network(), p, u.layer).figure(),
+    "activations": lambda s, u, p: _all_maps(activations_of.activations(s.network(), p, u.layer)),
     "arithmetic": lambda s, u, p: arithmetic_of.arithmetic(s.network(), p, u).figure(),
 }
 """By view, what it shows as a figure."""

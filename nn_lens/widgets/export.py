@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -54,12 +55,27 @@ def write(state: State, path: Path, layers: Sequence[str], views: str) -> None:
     if not path.parent.is_dir():
         raise LensError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
     page = Template(files("nn_lens.widgets").joinpath("page.html").read_text(encoding="utf-8")).substitute(
-        title=html.escape(state.title), data=_json(stored(state, layers, path.name)), views=_json(views)
+        title=html.escape(state.title),
+        holds=html.escape(_holds(state, layers)),
+        data=_json(stored(state, layers, path.name)),
+        views=_json(views),
     )
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise LensError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
+
+
+def _holds(state: State, layers: Sequence[str]) -> str:
+    """What a page holds, in a sentence or two."""
+    unit = state.look.unit if state.look.unit.layer in layers else Unit(layers[0], 0)
+    named = f"layer {layers[0]}" if len(layers) == 1 else f"{len(layers)} layers, {', '.join(layers)}"
+    picture = (state.traits.get("_picture") or {}).get("name")
+    of = f" for the picture {picture}" if picture else ""
+    return (
+        f"This page holds {named}{of}, all units of each, and the evidence of {unit}. "
+        f"It needs no kernel and no network; made with nn-lens {metadata.version('nn-lens')}."
+    )
 
 
 def stored(state: State, layers: Sequence[str], name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ class Lens(Panel):
         unit: the Unit, or its text, to begin with.
         picture: any that `nl.activations` takes; default a sample picture.
         dataset: pictures for the evidence, as `nl.dataset_examples` takes them; default the network's own.
+        snapshot: whether the notebook keeps a small picture of the panel's last state, which is seen where there is no kernel.
         compare: a second network, model or session, shown side by side with the first under the same selection.
 
     Raises:

@@ -37,7 +37,8 @@ class Outputs:
         )  # fmt: skip
 
     def save_png(self: Any, path: str | os.PathLike[str], view: str | None = None, dpi: int = 300) -> None:
-        """Writes a view as a picture for print, drawn by matplotlib; of two networks side by side.
+        """Writes a view as a picture for print, below a line with the picture, the unit and what is seen; drawn by matplotlib,
+        of two networks side by side.
 
         view: a view's name, "all" or "evidence"; None: what is shown. dpi: dots per inch.
 
@@ -59,7 +60,10 @@ class Outputs:
     def _printed(self: Any, views: Sequence[str], dpi: int) -> Any:
         self._weights_may_have_moved()
         unit, picture = self.unit, self.picture
-        return self.session.run(lambda s: prints.printed(s, views, unit, picture, dpi))[-1]
+        title = ", ".join(TABLE.views[view].title for view in views if view in prints.FIGURES)
+        name = (self._picture or {}).get("name")
+        title += f" ({name})" if name else ""
+        return self.session.run(lambda s: prints.printed(s, views, unit, picture, dpi, title))[-1]
 
     def code(self: Any) -> str:
         """Python text that makes this panel again, for a network called `net`, compared with one called `other`."""

@@ -23,6 +23,7 @@ from nn_lens.widgets.geometry import Geometry
 from nn_lens.widgets.outputs import Outputs
 from nn_lens.widgets.pictures import Pictures
 from nn_lens.widgets.questions import Look
+from nn_lens.widgets.strings import STRINGS
 from nn_lens.widgets.table import TABLE
 from nn_lens.widgets.training import Following
 from nn_lens.widgets.traits import LayerTrait, PictureTrait, StepTrait, UnitTrait
@@ -68,6 +69,10 @@ class Panel(Outputs, anywidget.AnyWidget):
     selected = traitlets.Tuple(help="numbers, in the dataset, of the pictures that are brushed in the embedding").tag(
         sync=True
     )
+
+    snapshot = traitlets.Bool(
+        True, help="whether the notebook keeps a small picture of the panel, for when there is no kernel"
+    ).tag(sync=True)
 
     _kind = traitlets.Unicode().tag(sync=True)
     _views = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -124,7 +129,8 @@ class Panel(Outputs, anywidget.AnyWidget):
         unknown = [name for name in traits if name not in self.traits()]
         if unknown:
             raise LensError(
-                f"{type(self).__name__} has no {unknown[0]!r}; it takes unit, picture, dataset, compare and view. "
+                f"{type(self).__name__} has no {unknown[0]!r}; it takes unit, picture, dataset, compare, view and "
+                "snapshot. "
                 "What the network reads is said once: nl.Network(model, input_shape=...)."
             )
 
@@ -342,7 +348,7 @@ class Panel(Outputs, anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         if data:
-            data["text/plain"] = f"{self!r}: run the cell in JupyterLab, Notebook or Voila to make it live"
+            data["text/plain"] = f"{self!r}: {STRINGS['text']}"
         return bundle
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from nn_lens.engine.pictures.picture import as_image, display_picture, open_imag
 from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.errors import LensError
 from nn_lens.widgets.geometry import Geometry
+from nn_lens.widgets.strings import STRINGS
 from nn_lens.widgets.uploads import Uploads
 
 SIDE = 448  # longest side in pixels of a picture that is sent to be shown
@@ -24,7 +25,7 @@ _CHART = {"width": 960, "height": 160}  # pixels of what is no picture
 _SMALL = {"width": 80, "height": 50}
 _OFFERED = 6  # inputs of a dataset that can be chosen where there are no samples
 
-WORDS = {"picture": "picture", "signal": "signal", "volume": "volume", "sequence": "sequence", "vector": "input"}
+WORDS: dict[str, str] = STRINGS["nouns"]
 """What an input of each kind is called."""
 
 _numbers = itertools.count(1)

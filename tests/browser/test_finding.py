@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import nn_lens as nl
+from nn_lens.widgets.table import TABLE
 
+STRINGS_TITLES = {name: view.title for name, view in TABLE.views.items()}
 BOX = "e => { const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; }"
 
 
@@ -224,3 +226,25 @@ def test_a_bad_file_is_named_beside_the_button(shown, lens):
         panel.page.locator(f".nn-lens {s}").first.evaluate(BOX) for s in (".upload", ".picture-card .problem")
     )
     assert 0 <= text[1] - button[3] < 30
+
+
+def test_help_says_what_each_card_shows_and_the_menu_what_else_there_is(shown, lens):
+    panel = shown(lens)
+    maps_are_there(panel, "relu3")
+    assert panel.page.locator(".nn-lens .dock").is_hidden(), "a bare page docks nothing"
+    top = panel.page.locator(".nn-lens .picture-card").evaluate(BOX)
+    panel.page.click(".nn-lens .question")
+    titles = panel.page.locator(".nn-lens .help dl").first.locator("dt").all_inner_texts()
+    assert titles == [STRINGS_TITLES[view] for view in TABLE.shown("all", TABLE.views)]
+    assert panel.page.locator(".nn-lens .help kbd").count() >= 6
+    assert panel.page.locator(".nn-lens .picture-card").evaluate(BOX) == top, "nothing is pushed down"
+    panel.page.keyboard.press("Escape")
+    assert panel.page.locator(".nn-lens .help").is_hidden()
+    about = panel.page.locator(".nn-lens .card.unit-card .about")
+    assert about.is_hidden()
+    panel.page.click(".nn-lens .card.unit-card .why-card")
+    assert about.inner_text().startswith("The selected unit on one card")
+    panel.page.click(".nn-lens .menu > button")
+    lines = panel.page.locator(".nn-lens .menu code").all_inner_texts()
+    assert {'lens.to_html("lens.html")', 'lens.save_png("view.png")', "nl.Lens(net, compare=other)"} <= set(lines)
+

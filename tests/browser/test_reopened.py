@@ -13,6 +13,7 @@ from PIL import Image
 from browser.jupyter import Notebook
 from browser.panel import Panel
 
+PICTURE = "image/jpeg"
 CELL = 'import nn_lens as nl\n\nnet = nl.demo()\nlens = nl.Lens(net, unit="relu1:3", picture=net.samples["cat"])\nlens'
 NAME = "reopened.ipynb"
 
@@ -47,7 +48,7 @@ def test_a_panel_at_rest_keeps_a_small_picture_of_itself(panel):
     assert image.width / image.height == pytest.approx(box["width"] / box["height"], rel=0.02)
     # Where the picture is, and where the map is, it shows what the page shows.
     scale = image.width / box["width"]
-    for selector in ("canvas.picture", "canvas.map"):
+    for selector in ("canvas.picture", ".unit-row figure:nth-child(4) canvas"):
         own = panel.page.locator(f".nn-lens {selector}").first
         at = own.bounding_box()
         left, top = (at["x"] - box["x"]) * scale, (at["y"] - box["y"]) * scale
@@ -95,3 +96,77 @@ def test_a_notebook_without_its_kernel_shows_the_last_state(panel, lab):
     asleep.notebook.run_all()
     asleep.wait_for_unit("relu1:3")
     assert page.locator(".nn-lens .asleep").first.is_hidden()
+
+
+def test_at_default_settings_a_notebook_shows_the_last_state(opened, lab):
+    """The notebook is saved as everybody saves it, without the widgets' state."""
+    url, folder = lab
+    notebook = opened("default.ipynb", [CELL])
+    panel = Panel(notebook, 120_000)
+    panel.wait_for_unit("relu1:3")
+    root = notebook.page.locator(".nn-lens").first.element_handle()
+    save = "() => window.jupyterapp.shell.currentWidget.context.save()"
+
+    def saved():
+        notebook.page.evaluate(save)
+        (output,) = json.loads((folder / "default.ipynb").read_text())["cells"][0]["outputs"]
+        return output["data"]
+
+    notebook.until("result = len(lens._snapshot) > 0", True)
+    panel.wait_for_rest(lambda: notebook.python("result = len(lens._snapshot)"))
+    first = saved()
+    assert len(first[PICTURE]) <= 150_000
+    assert base64.b64decode(first[PICTURE]) == base64.b64decode(
+        notebook.python("import base64; result = base64.b64encode(lens._snapshot).decode()")
+    )
+    assert saved()[PICTURE] == first[PICTURE], "the same bytes while nothing changes"
+    panel.slide("unit", 5)
+    panel.wait_for_unit("relu1:5")
+    before = notebook.python("import hashlib; result = hashlib.md5(lens._snapshot).hexdigest()")
+    notebook.page.wait_for_timeout(2500)
+    notebook.until(f"result = hashlib.md5(lens._snapshot).hexdigest() != {before!r} or len(lens._snapshot) > 0", True)
+    assert saved()[PICTURE] != first[PICTURE], "it is renewed"
+    assert root.evaluate("e => e.isConnected"), "and the panel that is shown stays as it is"
+    assert "widgets" not in json.loads((folder / "default.ipynb").read_text())["metadata"]
+    notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    again = Notebook(notebook.page, url, "default.ipynb")
+    notebook.page.wait_for_selector(".nn-lens-asleep img")
+    assert "Run the cell to make it live" in notebook.page.locator(".nn-lens-asleep").inner_text()
+    assert (
+        notebook.page.locator("text=model not found").count() == 0
+        or not notebook.page.locator("text=model not found").first.is_visible()
+    )
+    again.run_all()
+    Panel(again).wait_for_unit("relu1:3")
+    assert notebook.page.locator(".nn-lens-asleep").count() == 0
+
+
+def test_no_picture_where_none_is_wanted(opened, lab):
+    notebook = opened("none.ipynb", [CELL.replace('unit="relu1:3"', 'unit="relu1:3", snapshot=False')])
+    panel = Panel(notebook, 120_000)
+    panel.wait_for_unit("relu1:3")
+    notebook.page.wait_for_timeout(3000)
+    assert notebook.python("result = len(lens._snapshot)") == 0
+    notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+    (output,) = json.loads((lab[1] / "none.ipynb").read_text())["cells"][0]["outputs"]
+    assert PICTURE not in output["data"]
+
+
+def test_a_panel_in_a_window_of_its_own(opened):
+    notebook = opened("dock.ipynb", [CELL])
+    panel = Panel(notebook, 120_000)
+    panel.wait_for_unit("relu1:3")
+    notebook.page.click(".nn-lens .dock")
+    notebook.page.wait_for_function("() => document.querySelectorAll('.nn-lens').length === 2")
+    notebook.page.evaluate(
+        "() => { const { shell } = window.jupyterapp; for (const w of shell.widgets('main'))"
+        " if (w.sessionContext) shell.activateById(w.id); }"
+    )
+    notebook.page.wait_for_function("() => window.jupyterapp.shell.currentWidget?.sessionContext")
+    notebook.python("lens.unit = 'relu1:7'; result = 0")
+    notebook.page.wait_for_function(
+        "() => [...document.querySelectorAll('.nn-lens')].every((e) => e.dataset.unit === 'relu1:7')"
+    )
+    docks = notebook.page.locator(".nn-lens .dock")
+    assert [docks.nth(i).is_visible() for i in range(2)] == [True, False], "it is docked already"
+    assert notebook.page.locator(".nn-lens .controls .problem:visible").count() == 0

@@ -144,6 +144,7 @@ export function traits(changes: Record<string, unknown> = {}): Record<string, un
     selected: [],
     step: null,
     slice: 0.5,
+    snapshot: true,
     view: "",
     ...changes,
   };

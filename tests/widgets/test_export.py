@@ -11,6 +11,7 @@ import pytest
 import torch
 from models import small
 from PIL import Image
+from torch.utils.data import TensorDataset
 
 import nn_lens as nl
 from nn_lens.sessions import evidence, prints
@@ -157,14 +158,17 @@ def coloured_share(image):
 
 PRINTED = (
     "filters", "maximization", "unit", "activations", "arithmetic", "blocks", "examples", "directions", "attribution",
-    "ablation", "incoming", "embedding",
+    "ablation", "incoming", "embedding", "contributions", "mistakes",
 )  # fmt: skip
+
+
+X = torch.rand(12, 3, 20, 28, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
 def printing():
     lens = nl.Lens(
-        nl.Session(small(), torch.rand(12, 3, 20, 28, generator=torch.Generator().manual_seed(0)), cache=False),
+        nl.Session(small(), TensorDataset(X, torch.arange(12) % 4), cache=False),
         unit="3:2@1,1",
         picture=np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8),
     )
@@ -188,12 +192,23 @@ def test_every_view_with_a_figure_is_tried_above():
 def test_a_tab_is_printed_with_all_that_it_shows(tmp_path, printing):
     printing.save_png(tmp_path / "evidence.png", "evidence", dpi=60)
     parts = []
-    for view in ("unit", "examples", "attribution", "ablation", "incoming", "directions", "embedding"):
+    for view in (
+        "unit",
+        "examples",
+        "attribution",
+        "contributions",
+        "ablation",
+        "incoming",
+        "directions",
+        "embedding",
+        "mistakes",
+    ):
         printing.save_png(tmp_path / f"{view}.png", view, dpi=60)
         parts.append(np.asarray(Image.open(tmp_path / f"{view}.png")))
     whole = np.asarray(Image.open(tmp_path / "evidence.png"))
-    assert len(whole) == sum(len(part) for part in parts)
-    embedding = parts[-1]
+    head = round(prints.HEAD * 60)
+    assert len(whole) == head + sum(len(part) - head for part in parts)
+    embedding = parts[-1][head:]
     np.testing.assert_array_equal(whole[-len(embedding) :, : embedding.shape[1]], embedding)
     printing.view = "evidence"
     printing.save_png(tmp_path / "shown.png", dpi=60)
@@ -238,3 +253,29 @@ def test_all_of_a_panel_is_printed_and_what_is_not_says_why(tmp_path, demo):
     view = nl.FiltersView(demo, unit="conv1:3")
     view.save_png(tmp_path / "filters.png", dpi=80)
     view.close()
+
+
+def test_a_print_says_what_it_is_of_and_has_all_maps(tmp_path, demo):
+    lens = nl.Lens(demo, unit="relu2:3", picture=demo.samples["cat"])  # 96 maps
+    lens.save_png(tmp_path / "maps.png", "activations", dpi=50)
+    image = np.asarray(Image.open(tmp_path / "maps.png").convert("RGB")).astype(int)
+    head = image[: round(prints.HEAD * 50)]
+    assert np.ptp(head[:, :40], axis=2).max() > 40, "the picture, in its colours"
+    assert (head[:, 60:300].min(2) < 100).sum() > 50, "words"
+    maps = image[len(head) :]
+    columns = np.flatnonzero((np.ptp(maps, axis=2) > 24).any(0))
+    assert (np.ptp(maps, axis=2) > 24).any(1)[-len(maps) // 8 :].any(), "down to the last row"
+    assert len(columns) > 200
+    figure = lens.session.run(lambda s: iter([prints.FIGURES["activations"](s, lens.unit, lens.picture)]))[0]
+    assert sum(bool(axes.images) for axes in figure.axes) == 96
+    lens.close()
+
+
+def test_a_page_says_what_it_holds(tmp_path):
+    lens = nl.Lens(small(), unit="3:2")
+    lens.to_html(tmp_path / "page.html", layers=["0", "3"])
+    text = (tmp_path / "page.html").read_text()
+    said = re.search(r"<header><h1>(.*?)</h1><p>(.*?)</p>", text, re.S)
+    assert said[1].startswith("nn-lens: ")
+    assert "2 layers, 0, 3, all units of each, and the evidence of 3:2." in re.sub(r" for the picture \w+", "", said[2])
+    lens.close()

@@ -11,6 +11,7 @@ from nn_lens.widgets.geometry import Geometry
 from nn_lens.widgets.messages import MESSAGES
 from nn_lens.widgets.messages import network as described
 from nn_lens.widgets.questions import _ABOUT, _UNIT_BYTES, WORK, Look, fields, fields_of_layers
+from nn_lens.widgets.strings import STRINGS
 from nn_lens.widgets.table import FIELDS, TABLE, read
 
 
@@ -131,3 +132,12 @@ def test_all_that_can_be_asked_of_layers():
 )
 def test_which_views_are_shown(made, view, shown):
     assert TABLE.shown(view, made.VIEWS) == shown.split()
+
+
+def test_every_view_says_what_it_shows_and_how_that_was_made():
+    assert STRINGS["about"].keys() == TABLE.views.keys()
+    for name, (shows, made) in STRINGS["about"].items():
+        assert shows.endswith("."), name
+        assert made.endswith("."), name
+    assert [key for key, _ in STRINGS["keys"]][-1] == "h"
+    assert all(item.keys() == {"title", "code", "says"} for item in STRINGS["menu"])

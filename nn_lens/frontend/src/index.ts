@@ -8,11 +8,16 @@ import { DECODERS } from "./views";
 export { stored } from "./exported";
 export { correlate } from "./kernel_lab/correlate";
 
-const stores = new WeakMap<AnyModel, Store>();
+/**
+ * By what the network is described with, which stays the same object for a widget's life: hosts hand out the model itself as
+ * another object each time. Two stores of one widget would take each other's answers for their own.
+ */
+const stores = new WeakMap<object, Store>();
 
 function storeOf(model: AnyModel): Store {
-  const store = stores.get(model) ?? new Store(model, DECODERS);
-  stores.set(model, store);
+  const key: object = model.get("_network");
+  const store = stores.get(key) ?? new Store(model, DECODERS);
+  stores.set(key, store);
   return store;
 }
 
@@ -32,7 +37,7 @@ export default {
     return () => {
       store.peer?.close();
       store.close();
-      stores.delete(model);
+      stores.delete(model.get("_network"));
     };
   },
   async render({ model, el }: { model: AnyModel; el: HTMLElement }) {

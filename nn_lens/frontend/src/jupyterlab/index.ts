@@ -1,4 +1,4 @@
-/** JupyterLab: a launcher card and a palette command that open the starter notebook, made where it is missing. */
+/** JupyterLab: the bridge to panels in notebooks; a launcher card and a palette command that open the starter notebook, made where it is missing. */
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ICommandPalette, showErrorMessage } from "@jupyterlab/apputils";
 import { IDocumentManager } from "@jupyterlab/docmanager";
@@ -6,6 +6,7 @@ import { ILauncher } from "@jupyterlab/launcher";
 import type { Contents } from "@jupyterlab/services";
 import { LabIcon } from "@jupyterlab/ui-components";
 import starter from "./first_look.json";
+import { Bridge } from "./notebooks";
 
 const COMMAND = "nn-lens:first-look";
 const NAME = "01_first_look.ipynb";
@@ -30,6 +31,15 @@ async function starterPath(contents: Contents.IManager, folder: string): Promise
   await contents.save(here, { type: "notebook", format: "json", content: starter });
   return here;
 }
+
+const bridge: JupyterFrontEndPlugin<void> = {
+  id: "nn-lens:bridge",
+  description: "Docks panels of nn-lens beside their notebook, and keeps a picture of each in it.",
+  autoStart: true,
+  activate(app: JupyterFrontEnd) {
+    app.docRegistry.addWidgetExtension("Notebook", new Bridge(app));
+  },
+};
 
 const plugin: JupyterFrontEndPlugin<void> = {
   id: "nn-lens:starter",
@@ -61,4 +71,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   },
 };
 
-export default plugin;
+export default [plugin, bridge];

@@ -3,6 +3,7 @@ import { el } from "../drawing/dom";
 import { snapshot } from "../drawing/snapshot";
 import { bytes } from "./protocol";
 import type { Store } from "./store";
+import { STRINGS } from "./strings";
 
 /** Milliseconds without a change after which the picture is taken, and without an answer after which it is shown. */
 const [REST, PATIENCE] = [2000, 1500];
@@ -10,19 +11,19 @@ const [REST, PATIENCE] = [2000, 1500];
 export class Asleep {
   readonly root = el("figure", { class: "asleep", hidden: true });
   private timer = 0;
+  private taken: Uint8Array = new Uint8Array();
 
   constructor(
     private readonly store: Store,
     private readonly panel: () => HTMLElement,
+    private readonly told: (data: Uint8Array) => void,
   ) {
     const taken: DataView | undefined = store.model.get("_snapshot");
     if (!taken?.byteLength || !store.live) return;
     const alt = `The panel's last state, at ${store.selection.layer}:${store.selection.channel}`;
     const image = el("img", { alt, src: URL.createObjectURL(new Blob([bytes(taken) as BlobPart])) });
     image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
-    const words =
-      "This is the last state. No kernel answers yet: while a cell is running, wait; else run the cell to make it live.";
-    this.root.append(el("figcaption", { role: "status" }, words), image);
+    this.root.append(el("figcaption", { role: "status" }, STRINGS.asleep), image);
     this.timer = window.setTimeout(() => this.show(!store.conversation.answeredEver), PATIENCE);
   }
 
@@ -32,7 +33,7 @@ export class Asleep {
     if (!store.conversation.answeredEver) return;
     if (!this.root.hidden) this.show(false);
     clearTimeout(this.timer);
-    if (store.live) this.timer = window.setTimeout(() => void this.take(), REST);
+    if (store.live && store.model.get("snapshot")) this.timer = window.setTimeout(() => void this.take(), REST);
   }
 
   close(): void {
@@ -49,8 +50,21 @@ export class Asleep {
     // What is out of sight has no layout; what is at work draws again.
     if (this.store.conversation.busy || !panel.isConnected || !panel.clientWidth) return;
     const data = await snapshot(panel);
-    if (!this.store.conversation.answeredEver) return;
+    if (!this.store.conversation.answeredEver || same(data, this.taken)) return;
+    this.taken = data;
+    this.told(data);
     this.store.model.set("_snapshot", new DataView(data.buffer));
     this.store.model.save_changes();
   }
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** Bytes as base64. */
+export function text64(data: Uint8Array): string {
+  let text = "";
+  for (let i = 0; i < data.length; i += 32768) text += String.fromCharCode(...data.subarray(i, i + 32768));
+  return btoa(text);
 }

@@ -2,20 +2,15 @@
 import { el, say } from "../drawing/dom";
 import { Combo } from "../finding/combo";
 import { Layers, layerText, Units } from "./choices";
+import { Help } from "./help";
+import type { Host } from "./host";
 import type { Order } from "./look";
+import { Menu } from "./menu";
 import { isOwn, TABS, type Tab } from "./questions";
 import { sliceOf } from "./sight";
 import type { Store } from "./store";
 import { cut, reworded } from "./words";
 
-const KEYS = [
-  ["← →", "the unit before, the next"],
-  ["Shift ← →", "a row of maps back, on"],
-  ["[ ]", "the layer before, the next"],
-  ["+ −", "contrast of the maps"],
-  ["Esc", "lets go of a place"],
-  ["h", "these keys"],
-];
 /** Milliseconds a unit stays while they are run through. */
 const PLAY = 500;
 /** Letters of a unit's name. */
@@ -47,13 +42,21 @@ export class Controls {
     { type: "button", "aria-pressed": "false", title: "runs through the units" },
     "Play",
   );
-  private readonly help = el("div", { class: "help", hidden: true });
+  private readonly help: Help;
+  private readonly menu: Menu;
+  /** Only where a host can do it. */
+  private readonly dock = el("button", { type: "button", class: "dock", hidden: true }, "⧉");
   private timer = 0;
   private readonly switches = new Map<string, HTMLButtonElement>();
 
-  constructor(private readonly store: Store) {
+  /** `host` is there once the panel is. */
+  constructor(
+    private readonly store: Store,
+    private readonly host: () => Host,
+  ) {
     const names = store.network.layers.map((layer) => layer.name);
     this.layer.max = String(names.length - 1);
+    this.layer.hidden = names.length < 2; // an exported page may have one
     this.layer.addEventListener("input", () => store.sight.selectLayer(Number(this.layer.value)));
     this.time.addEventListener("input", () => {
       store.moments.step = store.moments.steps[Number(this.time.value)]?.step ?? null;
@@ -89,10 +92,14 @@ export class Controls {
     }
     this.play.addEventListener("click", () => this.toggle());
     for (const slider of [this.layer, this.unit]) slider.addEventListener("pointerdown", () => this.rest());
-    const keys = KEYS.map(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)]);
-    this.help.append(el("dl", {}, ...keys.flat()));
-    const question = el("button", { type: "button", title: "Keys (h)", onclick: () => this.showHelp() }, "?");
-    question.setAttribute("aria-label", "keys");
+    this.help = new Help(store);
+    this.menu = new Menu(store);
+    this.dock.title = "in a window of its own, beside the notebook";
+    this.dock.setAttribute("aria-label", this.dock.title);
+    this.dock.addEventListener("click", () => host().dock());
+    const question = el("button", { type: "button", class: "question", onclick: () => this.help.toggle() }, "?");
+    question.title = "What am I looking at? (h)";
+    question.setAttribute("aria-label", "help");
     this.root = el(
       "div",
       { class: "controls" },
@@ -110,9 +117,10 @@ export class Controls {
         this.play,
       ),
       slices,
-      el("div", { class: "switch", role: "group", "aria-label": "view" }, ...this.switches.values(), question),
+      el("div", { class: "switch", role: "group", "aria-label": "view" }, ...this.switches.values()),
+      el("div", { class: "more" }, this.dock, question, this.menu.root),
       this.problem,
-      this.help,
+      this.help.root,
     );
   }
 
@@ -131,7 +139,14 @@ export class Controls {
   }
 
   showHelp(): void {
-    this.help.hidden = !this.help.hidden;
+    this.help.toggle();
+  }
+
+  /** Closes what Esc closes; whether something was open. */
+  shut(): boolean {
+    const is = this.help.isOpen;
+    this.help.close();
+    return is;
   }
 
   private toggle(): void {
@@ -160,6 +175,8 @@ export class Controls {
     const index = store.network.layers.indexOf(layer);
     this.drawTime();
     this.drawSlice();
+    this.help.draw();
+    this.dock.hidden = !this.host().here;
     this.layer.value = String(index);
     this.layer.setAttribute("aria-valuetext", `${layer.name}, ${layer.kind}`);
     this.layers.set(layer.name, ...layerText(store));

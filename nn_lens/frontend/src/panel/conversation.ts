@@ -132,7 +132,8 @@ export class Conversation {
     this.answeredEver = true;
     const open = [...this.open.values()].find(({ id }) => id === message.id);
     const { type } = message;
-    if (type === "expect" || (type === "error" && !open)) this.hears.told(message);
+    // An error under an id is of a question; where it is not open any more, another has taken its place.
+    if (type === "expect" || (type === "error" && !open && message.id == null)) this.hears.told(message);
     else if (open && ENDS.includes(type)) this.end(open, message);
     else if (open) {
       if (typeof message.step === "number") open.step = message.step;

@@ -5,8 +5,9 @@ import { Enlarger } from "../drawing/enlarge";
 import { keepKeys } from "../drawing/keys";
 import { VIEW_CLASSES } from "../views";
 import type { View } from "../views/view";
-import { Asleep } from "./asleep";
+import { Asleep, text64 } from "./asleep";
 import { Controls } from "./controls";
+import { Host } from "./host";
 import { VIEWS, type ViewName } from "./questions";
 import { Sticky } from "./sticky";
 import type { Store } from "./store";
@@ -22,6 +23,7 @@ export class Panel {
   /** What stands beside the cards of every tab; null where cards stand in one grid. */
   private readonly side: HTMLElement | null;
   private readonly sticky: Sticky;
+  private readonly host: Host;
   private readonly enlarger: Enlarger;
   private readonly unsubscribe: (() => void)[];
 
@@ -31,13 +33,17 @@ export class Panel {
     el_: HTMLElement,
   ) {
     const stores = peer ? [store, peer] : [store];
-    this.controls = new Controls(store);
+    this.controls = new Controls(store, () => this.host);
     this.views = store.views.flatMap((name) =>
       stores
         .filter((of) => of === store || !VIEWS[name].once)
         .map((of) => ({ name, store: of, view: new VIEW_CLASSES[name](of) })),
     );
-    this.asleep = new Asleep(store, () => this.root);
+    this.asleep = new Asleep(
+      store,
+      () => this.root,
+      (data) => this.host.picture(text64(data)),
+    );
     this.names = peer ? stores.map((of) => ({ store: of, text: el("h2", { class: "name" }) })) : [];
     for (const { view, store: of } of this.views) view.root.classList.toggle("follower", of !== store);
     const kind = peer ? "compare" : store.views.length > 2 ? "lens" : "single";
@@ -66,6 +72,7 @@ export class Panel {
       if (store.views.includes("picture")) store.pictures.takeFrom(event.clipboardData);
     });
     el_.append(this.root);
+    this.host = new Host(this.root);
     this.enlarger = new Enlarger(this.root);
     this.sticky = new Sticky(this.root, this.controls.root, this.side);
     this.unsubscribe = stores.map((each) => each.subscribe(() => this.draw()));
@@ -125,8 +132,9 @@ export class Panel {
     else if (event.key === "+" || event.key === "=") store.setScale({ contrast: contrast * 1.25 });
     else if (event.key === "-") store.setScale({ contrast: contrast / 1.25 });
     else if (event.key === "h") this.controls.showHelp();
-    else if (event.key === "Escape") store.look.unlock();
-    else return false;
+    else if (event.key === "Escape") {
+      if (!this.controls.shut()) store.look.unlock();
+    } else return false;
     return true;
   }
 }

@@ -1,15 +1,10 @@
 /** What an input is called. Texts are written for pictures; networks that read something else have their own word there. */
 import type { Layer, Network } from "./protocol";
+import { STRINGS } from "./strings";
 
 export type InputKind = "picture" | "signal" | "volume" | "sequence" | "vector";
 
-const NOUNS: Record<InputKind, string> = {
-  picture: "picture",
-  signal: "signal",
-  volume: "volume",
-  sequence: "sequence",
-  vector: "input",
-};
+const NOUNS: Record<InputKind, string> = STRINGS.nouns;
 
 /** A text about pictures as one about what a network of this kind reads. */
 export function reworded(text: string, kind: InputKind): string {

@@ -2,11 +2,12 @@
 import { el, say } from "../drawing/dom";
 import { ofPicture, VIEWS, type ViewName, type What } from "../panel/questions";
 import type { Store } from "../panel/store";
+import { aboutOf, STRINGS } from "../panel/strings";
 import { reworded, shapeOf } from "../panel/words";
 import type { Decoded } from ".";
 
 /** What a card says that waits for a kernel that is gone. */
-export const GONE = "not here: the kernel is gone; run the cell again";
+export const GONE = STRINGS.gone;
 
 export abstract class View {
   readonly root: HTMLElement;
@@ -24,8 +25,18 @@ export abstract class View {
   ) {
     this.title = this.words(VIEWS[name].title);
     this.heading.append(this.title);
-    const head = el("header", {}, this.heading, this.tools);
-    this.root = el("section", { class: `card ${style}`, "aria-label": this.title }, head, this.body, this.note);
+    const [shows, made] = aboutOf(name);
+    const about = el("p", { class: "about", hidden: true }, this.words(`${shows} ${made}`));
+    const why = el("button", { type: "button", class: "why-card", "aria-expanded": "false" }, "?");
+    why.title = this.words(shows);
+    why.setAttribute("aria-label", `What is ${this.title}?`);
+    why.addEventListener("click", () => {
+      about.hidden = !about.hidden;
+      why.setAttribute("aria-expanded", String(!about.hidden));
+    });
+    const title = el("span", { class: "title" }, this.heading, ...(shows ? [why] : []));
+    const head = el("header", {}, title, this.tools);
+    this.root = el("section", { class: `card ${style}`, "aria-label": this.title }, head, about, this.body, this.note);
   }
 
   /** Draws the store's present state; called once per frame after a change. */
