@@ -171,6 +171,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel, checkout, clean):
     "name",
     [
         "widgets/questions.json",
+        "widgets/strings.json",
         "engine/maximizing/spectrum.npy",
         "networks/photos20.safetensors",
         "networks/photos20.json",
@@ -254,6 +255,7 @@ def test_the_front_end_here_is_current():
     "source",
     [
         "nn_lens/widgets/questions.json",
+        "nn_lens/widgets/strings.json",
         "nn_lens/frontend/src/index.ts",
         "nn_lens/frontend/style/panel.css",
         "nn_lens/frontend/package.json",
