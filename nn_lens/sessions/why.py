@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -191,9 +192,9 @@ def later(
     *_, how = _asked(session, picture, key, unit, factor, place)
     wanted = resolved(session, picture, key, target)
     names = _behind(net, unit.layer)
-    looked_at = (
-        [names[i] for i in np.unique(np.linspace(0, len(names) - 1, _LATER).round().astype(int))] if names else []
-    )
+    placed = [name for name in names if prod(net[name].layout.grid) > 1]  # of others there is no map
+    spread = np.unique(np.linspace(0, len(placed) - 1, _LATER).round().astype(int)) if placed else ()
+    looked_at = [placed[i] for i in spread]
     maps = []
     if looked_at:
         before = several_activations(net, picture, looked_at)[0]

@@ -24,15 +24,15 @@ def pooled(map_: np.ndarray, side: int = SIDE) -> np.ndarray:
     return np.asarray(np.nanmean(full.reshape(rows, size, columns, size), axis=(1, 3)), np.float64)
 
 
-def laid_over(map_: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def laid_over(map_: np.ndarray, picture: np.ndarray, side: int = SIDE) -> np.ndarray:
     """(H,W,3) uint8: a (C,H,W) picture in [0,1] in faint grey below the pooled (H,W) map, orange above zero, blue below, as
-    opaque as it is strong; full from the 99th percentile of its magnitudes on.
+    opaque as it is strong; full from the 99th percentile of its magnitudes on. side: as of `pooled`.
     """
     height, width = map_.shape
-    cells = pooled(map_)
+    cells = pooled(map_, side)
     top = float(np.percentile(np.abs(cells), _MOST)) or float(np.abs(cells).max())
     strength = np.clip(cells / top, -1, 1) if top else cells
-    size = -(-max(height, width) // SIDE)
+    size = -(-max(height, width) // side)
     strength = np.repeat(np.repeat(strength, size, 0), size, 1)[:height, :width, None]
     grey = 255 * picture.mean(0)[..., None]
     ground = _PAPER + _GROUND * (grey - _PAPER)

@@ -18,6 +18,7 @@ from nn_lens.widgets.overlay import laid_over
 _CLASSES = 6  # whose scores move most
 _PAIRS = 6  # of classes that are confused
 _MOVED = 5  # units whose contributions move most
+_CELLS = 24  # along the longer side of a unit's part of a picture, whose single pixels are noisy
 _EVIDENCE = {"width": 360, "height": 64}  # pixels of a map of what has one row
 
 
@@ -87,7 +88,7 @@ def later(answer: Later, geometry: Geometry) -> Message:
     head: dict[str, Any] = {"units": units, "moved": [], "layer": "", "target": ""}
     if answer.before is not None and answer.after is not None:
         before, after = answer.before.by_channel, answer.after.by_channel
-        most = np.argsort(-np.abs(after - before), kind="stable")[:_MOVED]
+        most = [c for c in np.argsort(-np.abs(after - before), kind="stable")[:_MOVED] if after[c] != before[c]]
         head |= {
             "layer": answer.before.layer, "target": answer.before.target,
             "moved": [{"channel": int(c), "before": float(before[c]), "after": float(after[c])} for c in most],
@@ -125,7 +126,7 @@ def mistakes(answer: Gallery, _geometry: Geometry) -> Message:
 def _over(part: np.ndarray, found: Contributions, geometry: Geometry) -> np.ndarray:
     """A unit's part of the input, over the picture."""
     if geometry.is_picture:
-        return laid_over(part, found.picture)
+        return laid_over(part, found.picture, _CELLS)
     own = _EVIDENCE if geometry.is_row else {}
     return charts.evidence(part, found.picture, geometry.kind, geometry.share, **own)
 

@@ -77,18 +77,36 @@ export class ContributionsView extends AnswerView<"contributions"> {
   protected paint(found: Contributions): void {
     const { units, control, score, total, rest } = found;
     const first = units.reduce((sum, { value }) => sum + value, 0);
+    const more = (value: number) => `${value < 0 ? "−" : "+"} ${short(Math.abs(value))}`;
     this.sum.textContent =
-      `score ${short(score)} = ${short(first)} from these ${units.length} + ${short(total - first)} from the others ` +
-      `${rest < 0 ? "−" : "+"} ${short(Math.abs(rest))} from biases and other ways`;
+      `score ${short(score)} = ${short(first)} from these ${units.length} ${more(total - first)} from the others ` +
+      `${more(rest)} from biases and other ways`;
     const twins = control?.units ?? [];
     const largest = Math.max(1e-9, ...[...units, ...twins].map(({ value }) => Math.abs(value)));
-    this.rows.replaceChildren(...units.map((unit, i) => this.row(found, unit, i, largest)));
+    this.rows.replaceChildren(this.head(found), ...units.map((unit, i) => this.row(found, unit, i, largest)));
     this.twin.replaceChildren();
     if (!control) return;
     const names = twins.slice(0, 4).map(({ channel, value }) => `${channel} (${value > 0 ? "+" : ""}${short(value)})`);
     const alike =
       control.similarity === null ? "" : `; alike ${short(control.similarity)}, 1 would be the same ranking`;
     this.twin.textContent = `With shuffled weights other units are first: ${names.join(", ")}${alike}.`;
+  }
+
+  /** What stands in each column. */
+  private head({ sheets, examples }: Contributions): HTMLElement {
+    const columns = [
+      ...(sheets[MAPS] ? ["its map"] : []),
+      "its part",
+      "it wants",
+      ...(examples ? ["real pictures of it"] : []),
+    ];
+    const seen = columns.map((text) => el("span", {}, this.words(text)));
+    return el(
+      "div",
+      { class: "speaks head", "aria-hidden": "true" },
+      el("span", {}, "unit, and what it adds"),
+      el("span", { class: "seen" }, ...seen),
+    );
   }
 
   private row(found: Contributions, { channel, value }: Added, index: number, largest: number): HTMLElement {
