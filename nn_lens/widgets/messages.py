@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from nn_lens.engine.evidence.attribution.attribute import Attribution
 from nn_lens.engine.evidence.embedding import Embedding
@@ -26,13 +27,16 @@ from nn_lens.engine.reading.filters import filter_shape
 from nn_lens.engine.reading.incoming import Incoming
 from nn_lens.sessions.blocks import Blocks
 from nn_lens.sessions.evidence import Comparison, Spectrum
+from nn_lens.sessions.overview import Stop
 from nn_lens.sessions.requests import Boxes, Page, Scores, Tiles
 from nn_lens.units import Unit
 from nn_lens.widgets import why
 from nn_lens.widgets.frames import Message
 from nn_lens.widgets.geometry import Geometry
+from nn_lens.widgets.groups import grouped
 from nn_lens.widgets.overlay import laid_over
 
+_STOP = 48  # pixels of a map in the map of the network
 _INPUTS = 3  # of a sum that are shown
 _EVIDENCE = {"width": 360, "height": 64}  # pixels of a map of what has one row
 _ACROSS = 20  # thumbnails in a row of a sheet
@@ -59,6 +63,7 @@ def network(net: Network) -> dict[str, Any]:
         "name": net.name, "kind": net.kind, "shape": list(net.input_shape), "input": geometry.input,
         "depth": geometry.depth, "answer": net.output_kind, "layers": layers,
         "labels": labels,
+        "groups": [{"name": name, "layers": own} for name, own in grouped([layer.name for layer in shown])],
     }  # fmt: skip
 
 
@@ -130,6 +135,26 @@ def blocks(answer: Blocks | Page, geometry: Geometry) -> Message:
         sheet = images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)
     numbers = (strongest.astype(np.int32), values.astype(np.float32), groups.astype(np.float32))
     return head, [sheet, *(np.ascontiguousarray(n).tobytes() for n in numbers)]
+
+
+def overview(found: Sequence[Stop], geometry: Geometry) -> Message:
+    """The strongest map of the last layer of each group, side by side."""
+    names = {own[-1]: name for name, own in grouped([stop.layer for stop in found])}
+    tiles = np.stack([_small(stop.map) for stop in found])
+    stops = [
+        {"name": names.get(stop.layer, stop.layer), "layer": stop.layer, "channel": stop.channel, "value": stop.value}
+        for stop in found
+    ]  # fmt: skip
+    return {"stops": stops}, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=True)]
+
+
+def _small(values: np.ndarray) -> np.ndarray:
+    """(h,w,3) uint8 of a map, or of the numbers of a layer without places as bars."""
+    if values.ndim == 1:
+        return np.asarray(charts.chart(values.astype(np.float32), "vector", width=_STOP, height=_STOP))
+    levels, _, signed = images.map_levels(values[None])
+    shown = Image.fromarray(images.colour(levels, signed)[0])
+    return np.asarray(shown.resize((_STOP, _STOP), Image.Resampling.NEAREST))
 
 
 def field(answer: tuple[ReceptiveField, list[Boxes | None]], geometry: Geometry) -> Message:
@@ -267,6 +292,7 @@ MESSAGES: dict[str, Callable[[Any, Geometry], Message]] = {
     "maps": maps,
     "filters": filters,
     "scores": scores,
+    "overview": overview,
     "field": field,
     "arithmetic": arithmetic,
     "here": here,

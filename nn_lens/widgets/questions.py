@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from nn_lens.sessions import blocks, evidence, requests, why
+from nn_lens.sessions import blocks, evidence, overview, requests, why
 from nn_lens.sessions.session import Session
 from nn_lens.sessions.targets import Target
 from nn_lens.units import Unit
 from nn_lens.widgets.geometry import Geometry
+from nn_lens.widgets.groups import grouped
 from nn_lens.widgets.pictures import whole
 from nn_lens.widgets.table import TABLE, Kind
 
@@ -139,6 +140,11 @@ class Asked:
         return [Unit(self.layer, int(channel)) for channel in self.fields["channels"]]
 
     @property
+    def stops(self) -> list[str]:
+        """The last layer of each group of the network's layers."""
+        return [own[-1] for _, own in grouped(list(self.look.layers))]
+
+    @property
     def target(self) -> Target:
         """What evidence is asked for."""
         target: Target = self.fields["target"]
@@ -159,6 +165,7 @@ WORK: dict[str, Callable[[Session, Asked], Iterator[Any]]] = {
     "maps": lambda s, a: requests.maps(s, a.picture, a.key, a.layer, *a.part),
     "filters": lambda s, a: requests.filters(s, a.layer, *a.part),
     "scores": lambda s, a: requests.scores(s, a.picture, a.key),
+    "overview": lambda s, a: overview.overview(s, a.picture, a.key, a.stops),
     "field": lambda s, a: requests.field(s, a.layer),
     "arithmetic": lambda s, a: requests.arithmetic(s, a.picture, a.neuron),
     "here": lambda s, a: requests.finished(requests.page(s, a.units)),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import nn_lens as nl
+from nn_lens.engine.pictures import images
 from nn_lens.widgets.table import TABLE
 
 STRINGS_TITLES = {name: view.title for name, view in TABLE.views.items()}
@@ -248,3 +249,23 @@ def test_help_says_what_each_card_shows_and_the_menu_what_else_there_is(shown, l
     lines = panel.page.locator(".nn-lens .menu code").all_inner_texts()
     assert {'lens.to_html("lens.html")', 'lens.save_png("view.png")', "nl.Lens(net, compare=other)"} <= set(lines)
 
+
+def test_the_map_of_the_network_leads_to_its_stops_and_folds_away(shown, lens):
+    panel = shown(lens)
+    panel.wait(".stops .tile:nth-child(5) canvas", "e.width === 48")
+    names = panel.page.locator(".nn-lens .stops .caption").all_inner_texts()
+    assert names == [group["name"] for group in lens._network["groups"]]
+    assert panel.page.locator(".nn-lens .stops [aria-pressed=true]").inner_text() == "relu3"
+    net = lens.session.net
+    maps = nl.activations(net, net.samples["cat"], "relu3").maps
+    best = int(maps.reshape(len(maps), -1).max(1).argmax())
+    levels, _, signed = images.map_levels(maps[best : best + 1])
+    expected = images.colour(levels, signed)[0].repeat(3, 0).repeat(3, 1)  # 16 places in 48 pixels
+    shown_map = panel.pixels(f".stops .tile:nth-child({names.index('relu3') + 1}) canvas")
+    np.testing.assert_array_equal(shown_map, expected)
+    panel.page.click(".nn-lens .stops .tile >> text=block4")
+    panel.notebook.until("result = lens.layer", "block4")
+    tall = panel.page.locator(".nn-lens .overview").bounding_box()["height"]
+    panel.page.click(".nn-lens .overview .folds")
+    panel.wait(".stops", "!e.offsetParent")
+    assert panel.page.locator(".nn-lens .overview").bounding_box()["height"] < tall - 50

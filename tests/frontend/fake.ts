@@ -95,7 +95,7 @@ export class FakeModel {
 const BUFFERS = [1, 2, 3, 4, 5, 6].map(() => new Float32Array(64).buffer);
 
 function layer(name: string, channels: number, grid: [number, number], filter: number[] | null) {
-  return { name, kind: "Conv2d", shape: [channels, ...grid], channels, grid, places: grid, filter };
+  return { parameters: 10, classes: false, name, kind: "Conv2d", shape: [channels, ...grid], channels, grid, places: grid, filter };
 }
 
 export function traits(changes: Record<string, unknown> = {}): Record<string, unknown> {
@@ -127,6 +127,12 @@ export function traits(changes: Record<string, unknown> = {}): Record<string, un
       input: [3, 32, 48],
       depth: null,
       answer: "logits",
+      labels: [],
+      crops: 0,
+      groups: [
+        { name: "conv", layers: ["conv", "relu"] },
+        { name: "deep", layers: ["deep"] },
+      ],
       layers: [
         layer("conv", 30, [16, 24], [3, 5, 5]),
         layer("relu", 30, [16, 24], null),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { counted, grouped, Tree } from "../../nn_lens/frontend/src/finding/tree";
+import { counted, Tree } from "../../nn_lens/frontend/src/finding/tree";
 import { pageNumber, pageOf } from "../../nn_lens/frontend/src/panel/questions";
 import { cut, unitName } from "../../nn_lens/frontend/src/panel/words";
 import { opened, page, settle } from "./fake";
@@ -46,24 +46,6 @@ test("a tree of 330 layers is laid out within a frame", () => {
   const began = process.hrtime.bigint();
   for (let i = 0; i < 10; i++) tree.rows(new Set());
   assert.ok(Number(process.hrtime.bigint() - began) / 1e6 < 160, "16 ms each");
-});
-
-test("groups of a network are at most so many", () => {
-  assert.deepEqual(
-    grouped(leaves, 4).map(({ path, leaves: own }) => [path, own.length]),
-    [
-      ["stem", 1],
-      ["block1", 3],
-      ["block2", 1],
-      ["head", 1],
-    ],
-  );
-  const flat = Array.from({ length: 100 }, (_, i) => leaf(`features.${i}`));
-  assert.ok(grouped(flat, 24).length <= 24);
-  assert.equal(
-    grouped(flat, 24).reduce((sum, { leaves: own }) => sum + own.length, 0),
-    100,
-  );
 });
 
 test("words: parameters, names that are cut, names of classes", () => {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from conversation import Conversation
 from models import small
 
 import nn_lens as nl
 from nn_lens.sessions.prints import FIGURES
 from nn_lens.widgets.geometry import Geometry
+from nn_lens.widgets.groups import grouped
 from nn_lens.widgets.messages import MESSAGES
 from nn_lens.widgets.messages import network as described
 from nn_lens.widgets.questions import _ABOUT, _UNIT_BYTES, WORK, Look, fields, fields_of_layers
@@ -112,8 +114,8 @@ def test_all_that_can_be_asked_of_layers():
 @pytest.mark.parametrize(
     ("made", "view", "shown"),
     [
-        (nl.Lens, "", "picture here arithmetic filters maximization activations unit"),
-        (nl.Lens, "all", "picture here arithmetic filters maximization activations unit"),
+        (nl.Lens, "", "picture here arithmetic overview filters maximization activations unit"),
+        (nl.Lens, "all", "picture here arithmetic overview filters maximization activations unit"),
         (
             nl.Lens,
             "evidence",
@@ -141,3 +143,31 @@ def test_every_view_says_what_it_shows_and_how_that_was_made():
         assert made.endswith("."), name
     assert [key for key, _ in STRINGS["keys"]][-1] == "h"
     assert all(item.keys() == {"title", "code", "says"} for item in STRINGS["menu"])
+
+
+@pytest.mark.parametrize(
+    ("layers", "most", "groups"),
+    [
+        ("stem a.conv a.relu a b.deep.conv head", 4, {"stem": 1, "a": 3, "b": 1, "head": 1}),
+        (
+            "stem a.conv a.relu a b.deep.conv head",
+            9,
+            {"stem": 1, "a.conv": 1, "a.relu": 1, "a": 1, "b.deep.conv": 1, "head": 1},
+        ),
+        ("a b c d e", 2, {"c": 3, "e": 2}),
+    ],
+)
+def test_the_map_of_a_network_has_at_most_so_many_stops(layers, most, groups):
+    assert {name: len(own) for name, own in grouped(layers.split(), most)} == groups
+    assert [layer for _, own in grouped(layers.split(), most) for layer in own] == layers.split()
+
+
+def test_every_stop_is_the_layers_strongest_unit():
+    lens = nl.Lens(small())
+    (head, (sheet,)), _ = Conversation(lens).ask("overview")
+    for stop in head["stops"]:
+        maps = nl.activations(lens.session.net, lens.picture, stop["layer"]).maps.reshape(-1)
+        assert stop["value"] == pytest.approx(float(maps.max()), rel=1e-5)
+    assert [stop["layer"] for stop in head["stops"]] == [g["layers"][-1] for g in lens._network["groups"]]
+    assert sheet[:4] in (b"\x89PNG", b"RIFF")
+    lens.close()

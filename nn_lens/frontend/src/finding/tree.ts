@@ -105,34 +105,3 @@ export function counted(parameters: number): string {
   if (parameters >= 1e6) return `${(parameters / 1e6).toPrecision(parameters >= 1e8 ? 3 : 2)} M`;
   return parameters >= 1e4 ? `${Math.round(parameters / 1e3)} k` : parameters.toLocaleString("en");
 }
-
-/**
- * Layers in groups, each under the name of the modules that hold them: as deep a cut through the tree as gives at most
- * `most` groups. Layers that stand between groups join the one before them.
- */
-export function grouped(leaves: Leaf[], most: number): { path: string; leaves: Leaf[] }[] {
-  const deepest = Math.max(1, ...leaves.map(({ name }) => name.split(".").length));
-  let best: { path: string; leaves: Leaf[] }[] = [];
-  for (let depth = 1; depth <= deepest; depth++) {
-    const groups: { path: string; leaves: Leaf[] }[] = [];
-    for (const leaf of leaves) {
-      const path = leaf.name.split(".").slice(0, depth).join(".");
-      const last = groups[groups.length - 1];
-      if (last?.path === path) last.leaves.push(leaf);
-      else groups.push({ path, leaves: [leaf] });
-    }
-    if (groups.length > most && best.length) break;
-    best = groups;
-    if (groups.length > most) break;
-  }
-  return best.length > most ? joined(best, most) : best;
-}
-
-/** Neighbouring groups joined until there are at most `most`. */
-function joined(groups: { path: string; leaves: Leaf[] }[], most: number): { path: string; leaves: Leaf[] }[] {
-  const size = Math.ceil(groups.length / most);
-  return Array.from({ length: Math.ceil(groups.length / size) }, (_, i) => {
-    const part = groups.slice(i * size, (i + 1) * size);
-    return { path: part[part.length - 1].path, leaves: part.flatMap(({ leaves }) => leaves) };
-  });
-}

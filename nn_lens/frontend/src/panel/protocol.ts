@@ -45,6 +45,8 @@ export interface Network {
   layers: Layer[];
   /** Of how many samples evidence looks at crops, for want of a dataset; 0 where there is one. */
   crops: number;
+  /** The layers in a few groups, by the modules that hold them. */
+  groups: { name: string; layers: string[] }[];
   /** The names of the classes, none where they have none. */
   labels: string[];
 }

@@ -21,6 +21,7 @@ import { KernelView } from "./kernel";
 import { decodeLater } from "./later";
 import { decodePage, MaximizationView } from "./maximization";
 import { decodeMistakes, MistakesView } from "./mistakes";
+import { decodeOverview, OverviewView } from "./overview";
 import { decodeScores, PictureView } from "./picture";
 import { UnitView } from "./unit";
 import type { View } from "./view";
@@ -28,6 +29,7 @@ import type { View } from "./view";
 export const VIEW_CLASSES: Record<ViewName, new (store: Store) => View> = {
   picture: PictureView,
   unit: UnitView,
+  overview: OverviewView,
   filters: FiltersView,
   maximization: MaximizationView,
   activations: ActivationsView,
@@ -49,6 +51,7 @@ export const DECODERS = {
   maps: decodeStack,
   filters: decodeStack,
   scores: decodeScores,
+  overview: decodeOverview,
   field: (head: Message): Field => head as unknown as Field,
   arithmetic: decodeArithmetic,
   here: decodePage,

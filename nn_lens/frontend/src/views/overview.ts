@@ -1,0 +1,80 @@
+/** The network at a glance: a stop for each group of its modules, with the strongest map of the picture; a click goes there. */
+import { el, say, short, caption as write } from "../drawing/dom";
+import { bitmap, drawFrom } from "../drawing/sheet";
+import type { Message } from "../panel/protocol";
+import type { Store } from "../panel/store";
+import { cut } from "../panel/words";
+import { AnswerView } from "./view";
+
+/** The strongest unit of the last layer of each group, and their maps side by side. */
+export interface Overview {
+  stops: { name: string; layer: string; channel: number; value: number }[];
+  sheet: ImageBitmap | null;
+}
+
+export async function decodeOverview(head: Message, [sheet]: DataView[]): Promise<Overview> {
+  return { ...(head as unknown as Overview), sheet: await bitmap(sheet) };
+}
+
+/** Letters of a group's name. */
+const NAME = 11;
+
+export class OverviewView extends AnswerView<"overview"> {
+  private readonly stops = el("div", { class: "stops", role: "group", "aria-label": "groups of layers" });
+  private readonly fold = el("button", { type: "button", class: "folds", "aria-expanded": "true" }, "Fold away");
+  private folded = false;
+  private at = -1;
+
+  constructor(store: Store) {
+    super(store, "overview", "overview");
+    this.fold.addEventListener("click", () => {
+      this.folded = !this.folded;
+      this.fold.setAttribute("aria-expanded", String(!this.folded));
+      say(this.fold, this.folded ? "Show" : "Fold away");
+      store.changed();
+    });
+    this.tools.append(this.fold);
+    this.body.append(this.stops);
+  }
+
+  override draw(): void {
+    super.draw();
+    if (this.folded) this.body.hidden = true;
+    this.note.hidden = this.folded || !this.note.classList.contains("why");
+    const { groups } = this.store.network;
+    const now = groups.findIndex(({ layers }) => layers.includes(this.store.layer.name));
+    const before = this.at;
+    this.at = now;
+    for (const [i, stop] of [...this.stops.children].entries()) stop.setAttribute("aria-pressed", String(i === now));
+    const stop = this.stops.children[now] as HTMLElement | undefined;
+    // Keeps the present stop in sight without moving the page.
+    if (stop && now !== before) this.stops.scrollLeft = stop.offsetLeft - this.stops.clientWidth / 2;
+  }
+
+  protected shown({ stops }: Overview): string {
+    return `${this.store.picture?.key} ${stops.length}`;
+  }
+
+  protected tell(): string {
+    return "";
+  }
+
+  protected waiting(): string {
+    return "looking through the layers …";
+  }
+
+  protected paint({ stops, sheet }: Overview): void {
+    const { sight, selection } = this.store;
+    this.stops.replaceChildren(
+      ...stops.map(({ name, layer, channel, value }, i) => {
+        const says = `${name}: at ${layer} unit ${channel} answers most, ${short(value)}`;
+        const canvas = el("canvas", { role: "img", "aria-label": says });
+        if (sheet) drawFrom(canvas, sheet, i, stops.length);
+        const label = el("span", { class: "caption" });
+        write(label, cut(name, NAME), "");
+        const go = () => sight.select(layer, selection.channel);
+        return el("button", { type: "button", class: "tile", title: says, onclick: go }, canvas, label);
+      }),
+    );
+  }
+}
