@@ -68,7 +68,7 @@ def test_every_method_has_a_map_or_a_reason(panel):
 
 
 def test_the_unit_is_switched_off_by_a_slider(panel):
-    until(panel, "ablation", "relu2:3 0")
+    until(panel, "ablation", "relu2:3 1")
     net = nl.demo("digits")
     slider = panel.page.locator(".nn-lens .ablation input[type=range]")
     slider.focus()

@@ -136,6 +136,7 @@ def test_every_view_has_an_answer_or_says_why(kind, opened):
         "maps": {"layer": layer}, "scores": {}, "field": {"layer": layer}, "page": {"layer": layer, "channels": [0, 1]},
         "negative": about, "blocks": {"layer": layer}, "examples": about, "attribution": {"target": 0},
         "ablation": {**about, "factor": 0}, "directions": about, "embedding": {"layer": layer},
+        "contributions": {"layer": layer, "target": 0}, "later": {**about, "factor": 0, "target": 0},
     }  # fmt: skip
     for what, fields in questions.items():
         *answers, (end, _) = talk.ask(what, **fields)
@@ -144,7 +145,12 @@ def test_every_view_has_an_answer_or_says_why(kind, opened):
     (head, buffers), _ = talk.ask("maps", layer=layer)
     assert [head["height"], head["width"]] == next(d["grid"] for d in panel._network["layers"] if d["name"] == layer)
     assert len(buffers[0]) == head["count"] * head["height"] * head["width"]
-    for what, fields in (("filters", {"layer": layer}), ("arithmetic", panel._selection), ("incoming", about)):
+    for what, fields in (
+        ("filters", {"layer": layer}),
+        ("arithmetic", panel._selection),
+        ("incoming", about),
+        ("mistakes", {}),
+    ):
         (end, _) = talk.ask(what, **fields)[-1] if panel.unit.place or what != "arithmetic" else ({"type": "done"}, [])
         assert end["type"] == "done" or "Error:" not in end["text"], (what, end)
     assert [sample["name"] for sample in panel._samples][:2] == [f"{ {'vector': 'input'}.get(kind, kind) } {i}" for i in (0, 1)]  # fmt: skip
