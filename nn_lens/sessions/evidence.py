@@ -32,6 +32,7 @@ from nn_lens.units import Direction, Unit
 _OFTEN = 0.25  # seconds between what is shown of a pass
 _SHOWN = 9  # pictures from least to most
 _EMBEDDED = 400  # pictures
+_NEAR = 8  # neighbours of each
 _SMALL = 32  # pixels of the thumbnail of what is no picture
 _INCOMING = 8  # units that feed another
 
@@ -126,7 +127,27 @@ def _directions_figure(session: Session, unit: Unit, _picture: Any) -> Any:
     return known.figure([channel_of(unit), *(u for u in known.units if not isinstance(u, Unit))])
 
 
-def embedding(session: Session, layer: str) -> Iterator[embedding_of.Embedding]:
+@dataclass(frozen=True)
+class Plane:
+    """Pictures of the dataset in the plane: `found`, by rows of its points `near` (N,k), the rows whose codes are nearest,
+    nearest first, and `classes` (N,), -1 where the dataset has none.
+    """
+
+    found: embedding_of.Embedding
+    near: np.ndarray
+    classes: np.ndarray
+
+
+def nearest_codes(codes: np.ndarray, count: int = _NEAR) -> np.ndarray:
+    """(N,k) rows whose codes lie nearest to each, itself left out; by the cosine of codes less their mean."""
+    own = codes.astype(np.float64) - codes.mean(0)
+    own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
+    alike = own @ own.T
+    np.fill_diagonal(alike, -np.inf)
+    return np.argsort(-alike, axis=1, kind="stable")[:, : min(count, len(codes) - 1)].astype(np.int32)
+
+
+def embedding(session: Session, layer: str) -> Iterator[Plane]:
     """Pictures of the dataset laid out by what `layer` says of them: by PCA, which is quick, then by t-SNE."""
     net = session.network()
     source = session.passes.source(net)
@@ -143,8 +164,11 @@ def embedding(session: Session, layer: str) -> Iterator[embedding_of.Embedding]:
         small = charts([*read], net.kind, width=_SMALL, height=_SMALL)
         laid_out = replace(laid_out, thumbnails=small)
     laid_out = replace(laid_out, indices=numbers[laid_out.indices])
-    yield laid_out
-    yield laid_out.by("tsne")
+    targets = [None if total is None else source.target(int(i)) for i in laid_out.indices]
+    classes = np.array([-1 if target is None else target for target in targets], np.int32)
+    near = nearest_codes(laid_out.codes)
+    yield Plane(laid_out, near, classes)
+    yield Plane(laid_out.by("tsne"), near, classes)
 
 
 # ---- belief ----
@@ -221,7 +245,7 @@ FIGURES: dict[str, Figure] = {
     "attribution": _attribution_figure,
     "incoming": lambda s, u, p: feeding.incoming(s.network(), channel_of(u)).figure(),
     "directions": _directions_figure,
-    "embedding": lambda s, u, p: last(embedding(s, u.layer)).figure(),
+    "embedding": lambda s, u, p: last(embedding(s, u.layer)).found.figure(),
 }
 """By view, what it shows as a figure."""
 

@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 from nn_lens.engine.evidence.attribution.attribute import Attribution
-from nn_lens.engine.evidence.embedding import Embedding
 from nn_lens.engine.evidence.trust import Badge
 from nn_lens.engine.maximizing.maximize import STEPS
 from nn_lens.engine.network.network import Network
@@ -26,7 +25,7 @@ from nn_lens.engine.reading.arithmetic import Arithmetic
 from nn_lens.engine.reading.filters import filter_shape
 from nn_lens.engine.reading.incoming import Incoming
 from nn_lens.sessions.blocks import Blocks
-from nn_lens.sessions.evidence import Comparison, Spectrum
+from nn_lens.sessions.evidence import Comparison, Plane, Spectrum
 from nn_lens.sessions.overview import Stop
 from nn_lens.sessions.requests import Boxes, Page, Scores, Tiles
 from nn_lens.units import Unit
@@ -273,8 +272,9 @@ def directions(answer: tuple[Sequence[Comparison], int], geometry: Geometry) -> 
     return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)]
 
 
-def embedding(found: Embedding, _geometry: Geometry) -> Message:
-    """The points, (N,2) from 0 to 1, the pictures' numbers, and the thumbnails in one sheet."""
+def embedding(plane: Plane, _geometry: Geometry) -> Message:
+    """The points, (N,2) from 0 to 1, the pictures' numbers, the thumbnails in one sheet, the nearest of each, the classes."""
+    found = plane.found
     low, span = found.points.min(0), np.ptp(found.points, axis=0)
     points = ((found.points - low) / np.where(span > 0, span, 1)).astype(np.float32)
     small = found.thumbnails
@@ -285,7 +285,9 @@ def embedding(found: Embedding, _geometry: Geometry) -> Message:
         "skipped": len(found.skipped), "alt": found.alt_text, "finished": found.method != "pca",
     }  # fmt: skip
     sheet = b"" if small is None else images.encode(images.sheet(small, columns=columns), lossless=False)
-    return head, [points.tobytes(), found.indices.astype(np.int32).tobytes(), sheet]
+    head["near"] = plane.near.shape[1]
+    numbers = [np.ascontiguousarray(n, np.int32).tobytes() for n in (found.indices, plane.near, plane.classes)]
+    return head, [points.tobytes(), numbers[0], sheet, *numbers[1:]]
 
 
 MESSAGES: dict[str, Callable[[Any, Geometry], Message]] = {

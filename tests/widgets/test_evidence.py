@@ -15,6 +15,7 @@ from torch.utils.data import TensorDataset
 import nn_lens as nl
 from nn_lens.engine.evidence.attribution.methods import METHODS
 from nn_lens.engine.pictures import images
+from nn_lens.sessions.evidence import nearest_codes
 from nn_lens.widgets.overlay import laid_over, pooled
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
@@ -236,3 +237,21 @@ def test_it_is_said_what_was_counted():
     assert own._network["crops"] == 0
     plain.close()
     own.close()
+
+
+def test_nearest_pictures_are_those_with_the_most_alike_codes():
+    codes = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0.9, 0.2], [0, 0, 1]])
+    near = nearest_codes(codes, 2)
+    from sklearn.neighbors import NearestNeighbors
+
+    centred = codes - codes.mean(0)
+    expected = NearestNeighbors(metric="cosine").fit(centred).kneighbors(centred, 3, return_distance=False)[:, 1:]
+    np.testing.assert_array_equal(near, expected)
+
+
+def test_the_embedding_knows_classes_and_neighbours(lens, talk):
+    (head, buffers), *_ = talk.ask("embedding", layer="3")
+    near, classes = (np.frombuffer(b, np.int32) for b in buffers[3:])
+    assert head["near"] == 8
+    assert near.reshape(-1, 8).shape == (37, 8)
+    np.testing.assert_array_equal(classes, TARGETS.numpy())

@@ -11,12 +11,11 @@ import { Bridge } from "./notebooks";
 const COMMAND = "nn-lens:first-look";
 const NAME = "01_first_look.ipynb";
 
-const icon = new LabIcon({
-  name: "nn-lens:lens",
-  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke-width="2" stroke-linecap="round">
+const DRAWING = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke-width="2" stroke-linecap="round">
   <circle class="jp-icon3" stroke="#616161" cx="10" cy="10" r="7"/><path class="jp-icon3" stroke="#616161" d="M15.5 15.5 21 21"/>
-  <path stroke="#1976d2" d="M6.5 12.5 12 6.5M9.5 13 13 9"/></svg>`,
-});
+  <path stroke="#1976d2" d="M6.5 12.5 12 6.5M9.5 13 13 9"/></svg>`;
+
+const icon = new LabIcon({ name: "nn-lens:lens", svgstr: DRAWING });
 
 /** The starter notebook's path: in `folder`, where `nn-lens` puts it, in a checkout, or made anew in `folder`. */
 async function starterPath(contents: Contents.IManager, folder: string): Promise<string> {
@@ -54,7 +53,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     palette: ICommandPalette | null,
   ) {
     app.commands.addCommand(COMMAND, {
-      label: "Look into a network (nn-lens)",
+      label: "Look into a network (nn\u2011lens)",
       caption: "Open the starter notebook with the panel of a bundled network",
       icon: (args) => (args.isPalette ? undefined : icon),
       execute: async (args) => {
@@ -66,7 +65,9 @@ const plugin: JupyterFrontEndPlugin<void> = {
         }
       },
     });
-    launcher?.add({ command: COMMAND, category: "Notebook", rank: 50 });
+    // The launcher draws cards of this category with pictures, not with icons.
+    const kernelIconUrl = `data:image/svg+xml,${encodeURIComponent(DRAWING)}`;
+    launcher?.add({ command: COMMAND, category: "Notebook", rank: 50, kernelIconUrl });
     palette?.addItem({ command: COMMAND, category: "nn-lens", args: { isPalette: true } });
   },
 };

@@ -32,7 +32,7 @@ export class ActivationsView extends View {
     for (const [value, text] of [
       ["map", "colours: each map"],
       ["layer", "colours: whole layer"],
-      ["fixed", "colours: stay as now"],
+      ["fixed", "colours: as they are now"],
       ...(store.peer ? [["own", "colours: each network's own"]] : []),
     ])
       this.mode.append(el("option", { value }, text));
@@ -108,10 +108,10 @@ export class ActivationsView extends View {
     const bars = isRow(stack);
     this.scale.className = `scale ${colour}`;
     this.mode.value = mode;
-    const times = contrast === 1 ? "" : ` / ${short(contrast)}`;
-    const most = mode === "map" || mode === "own" ? `largest of each map${times}` : short(top(start) ?? 0);
-    this.scale.dataset.low = colour === "diverging" ? `blue −${most}` : "0";
-    this.scale.dataset.high = colour === "diverging" ? `orange ${most}` : most;
+    const times = contrast === 1 ? "" : ` at contrast ×${short(contrast)}`;
+    const most = `${mode === "map" || mode === "own" ? "largest of each map" : short(top(start) ?? 0)}${times}`;
+    this.scale.dataset.low = colour === "diverging" ? "blue below 0" : "0";
+    this.scale.dataset.high = colour === "diverging" ? `orange above 0, to ${most}` : most;
     const halves = `${BELOW_COLOUR} 50%, ${ABOVE_COLOUR} 50%`;
     const solid = `linear-gradient(90deg, ${colour === "diverging" ? halves : `${ABOVE_COLOUR}, ${ABOVE_COLOUR}`})`;
     this.scale.style.setProperty("--ramp", bars ? solid : this.ramp(colour));

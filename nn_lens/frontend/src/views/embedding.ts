@@ -21,15 +21,31 @@ export interface Embedding {
   /** Their numbers in the dataset. */
   indices: Int32Array;
   sheet: ImageBitmap | null;
+  /** How many nearest of each are known, and the places in `indices` that they have. */
+  near: number;
+  nearest: Int32Array;
+  /** The class of each, -1 for none. */
+  classes: Int32Array;
 }
 
-export async function decodeEmbedding(head: Message, [points, indices, sheet]: DataView[]): Promise<Embedding> {
-  const numbers = { points: floats(points), indices: new Int32Array(floats(indices).buffer) };
+export async function decodeEmbedding(
+  head: Message,
+  [points, indices, sheet, nearest, classes]: DataView[],
+): Promise<Embedding> {
+  const ints = (data: DataView) => new Int32Array(floats(data).buffer);
+  const numbers = {
+    points: floats(points),
+    indices: ints(indices),
+    nearest: ints(nearest),
+    classes: ints(classes),
+  };
   return { ...(head as unknown as Embedding), ...numbers, sheet: await bitmap(sheet) };
 }
 
 const HEIGHT = 360;
 const SIDE = 22;
+/** Pixels of the picture that is looked at, and how many classes the legend names. */
+const [LARGE, NAMED] = [84, 12];
 /** Pixels that the pointer may move in a click. */
 const CLICK = 4;
 
@@ -40,12 +56,21 @@ export class EmbeddingView extends AnswerView<"embedding"> {
   private drawn = "";
   private from: [number, number] | null = null;
   private to: [number, number] | null = null;
-  /** The picture that the keys have reached. */
+  /** The picture that the keys have reached, and the one below the pointer. */
   private cursor = -1;
+  private hovered = -1;
+  private readonly legend = el("p", { class: "legend" });
+  private readonly neighbours = el("div", { class: "neighbours", role: "group" });
+  private listed = -2;
 
   constructor(store: Store) {
     super(store, "embedding", "embedding");
-    this.body.append(this.canvas);
+    this.neighbours.setAttribute("aria-label", this.words("nearest pictures"));
+    this.body.append(this.canvas, this.legend, this.neighbours);
+    this.canvas.addEventListener("pointerleave", () => {
+      this.hovered = -1;
+      store.changed();
+    });
     this.tools.append(this.clear);
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
@@ -109,7 +134,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
       this.from,
       this.to,
     ];
-    const state = `${key} ${this.cursor}`;
+    const state = `${key} ${this.cursor} ${this.hovered}`;
     if (!width || state === this.drawn) return;
     this.drawn = state;
     const ratio = window.devicePixelRatio || 1;
@@ -128,16 +153,83 @@ export class EmbeddingView extends AnswerView<"embedding"> {
       const is = chosen.has(embedding.indices[i]);
       context.globalAlpha = !chosen.size || is ? 1 : 0.25;
       this.thumbnail(context, embedding, i, x, y, style.color);
-      context.strokeStyle = accent;
+      const own = embedding.classes[i];
       context.lineWidth = 2;
+      context.strokeStyle = own < 0 ? "transparent" : hue(own);
+      if (own >= 0) context.strokeRect(x - SIDE / 2, y - SIDE / 2, SIDE, SIDE);
+      context.strokeStyle = accent;
       if (is || i === this.cursor) context.strokeRect(x - SIDE / 2, y - SIDE / 2, SIDE, SIDE);
     }
     context.globalAlpha = 1;
+    this.drawLooked(context, embedding, accent, style.color);
+    this.drawLegend(embedding);
     if (this.from && this.to) {
       const [x, y] = this.from;
       context.setLineDash([4, 3]);
       context.strokeRect(x, y, this.to[0] - x, this.to[1] - y);
     }
+  }
+
+  /** The picture that is looked at, large, with lines to those whose codes are nearest. */
+  private drawLooked(context: CanvasRenderingContext2D, embedding: Embedding, accent: string, ink: string): void {
+    const at = this.hovered >= 0 ? this.hovered : this.cursor;
+    this.listNeighbours(embedding, at);
+    if (at < 0 || at >= embedding.indices.length) return;
+    const [x, y] = this.place(embedding, at);
+    context.strokeStyle = accent;
+    context.lineWidth = 1;
+    for (const other of this.nearestOf(embedding, at)) {
+      context.beginPath();
+      context.moveTo(x, y);
+      context.lineTo(...this.place(embedding, other));
+      context.stroke();
+    }
+    if (!embedding.sheet) return;
+    const width = this.body.clientWidth;
+    const [left, top] = [
+      Math.max(LARGE / 2 + 2, Math.min(width - LARGE / 2 - 2, x)),
+      Math.max(LARGE / 2 + 2, Math.min(HEIGHT - LARGE / 2 - 2, y)),
+    ];
+    this.thumbnail(context, embedding, at, left, top, ink, LARGE);
+    context.lineWidth = 2;
+    context.strokeRect(left - LARGE / 2, top - LARGE / 2, LARGE, LARGE);
+  }
+
+  private nearestOf({ nearest, near }: Embedding, at: number): number[] {
+    return [...nearest.subarray(at * near, (at + 1) * near)];
+  }
+
+  /** The pictures whose codes are nearest, to be clicked. */
+  private listNeighbours(embedding: Embedding, at: number): void {
+    if (at === this.listed || at < 0) return; // what was looked at last stays
+    this.listed = at;
+    const tiles = this.nearestOf(embedding, at).map((i) => {
+      const label = this.words(`picture ${embedding.indices[i]}`) + this.className(embedding.classes[i]);
+      const canvas = el("canvas", { width: 64, height: 64, role: "img", "aria-label": label, title: label });
+      const context = canvas.getContext("2d");
+      if (context) this.thumbnail(context, embedding, i, 32, 32, "currentColor", 64);
+      const show = () => this.show(embedding, i);
+      return el("button", { type: "button", class: "tile", onclick: show }, canvas);
+    });
+    const name = this.words(`picture ${embedding.indices[at]}`) + this.className(embedding.classes[at]);
+    this.neighbours.replaceChildren(el("span", { class: "caption" }, `nearest to ${name}:`), ...tiles);
+  }
+
+  private className(own: number): string {
+    return own < 0 ? "" : `, ${this.store.network.labels[own] ?? `class ${own}`}`;
+  }
+
+  private drawLegend({ classes }: Embedding): void {
+    const there = [...new Set(classes)].filter((own) => own >= 0).sort((a, b) => a - b);
+    const text = `${there}`;
+    if (this.legend.dataset.shown === text) return;
+    this.legend.dataset.shown = text;
+    const names = there.slice(0, NAMED).map((own) => {
+      const name = this.store.network.labels[own] ?? `class ${own}`;
+      return el("span", {}, el("i", { style: `background:${hue(own)}` }), name);
+    });
+    const rest = there.length > NAMED ? [`and ${there.length - NAMED} more`] : [];
+    this.legend.replaceChildren(...names, ...rest);
   }
 
   private thumbnail(
@@ -147,6 +239,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
     x: number,
     y: number,
     ink: string,
+    side: number = SIDE,
   ): void {
     if (!embedding.sheet) {
       context.fillStyle = ink;
@@ -155,7 +248,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
     }
     const { columns, width, height, sheet } = embedding;
     const [left, top] = [(i % columns) * width, Math.floor(i / columns) * height];
-    context.drawImage(sheet, left, top, width, height, x - SIDE / 2, y - SIDE / 2, SIDE, SIDE);
+    context.drawImage(sheet, left, top, width, height, x - side / 2, y - side / 2, side, side);
   }
 
   /** Where a picture's middle is, in pixels. */
@@ -179,6 +272,10 @@ export class EmbeddingView extends AnswerView<"embedding"> {
 
   private point(x: number, y: number): void {
     const i = this.at(x, y);
+    if (i !== this.hovered) {
+      this.hovered = i;
+      this.store.changed();
+    }
     this.canvas.title = i < 0 ? "" : this.words(`picture ${this.store.answer("embedding")?.indices[i]}`);
   }
 
@@ -230,4 +327,9 @@ export class EmbeddingView extends AnswerView<"embedding"> {
     const { brushed } = this.store.look;
     this.select(brushed.includes(number) ? brushed.filter((n) => n !== number) : [...brushed, number]);
   }
+}
+
+/** A colour for each class; neighbouring numbers look apart. */
+function hue(own: number): string {
+  return `hsl(${(own * 137.5) % 360} 70% 48%)`;
 }

@@ -14,6 +14,7 @@ export class KernelView extends View {
   private readonly lab: KernelLab;
   private drawn = "";
   private offered = "";
+  private begun = false;
 
   constructor(store: Store) {
     super(store, "kernel", "kernel-lab");
@@ -34,6 +35,9 @@ export class KernelView extends View {
     if (key !== this.offered) {
       this.offered = key;
       this.lab.offer(preset ? [preset] : []);
+      // It begins with the unit's own kernel; after that it is in the hands of whoever uses it.
+      if (preset && !this.begun) this.lab.setKernel(preset.kernel);
+      this.begun ||= preset !== null;
     }
     if (picture) say(this.note, preset ? "" : "Layers with kernels larger than 1 × 1 offer their own here.");
     this.root.dataset.shown = picture?.key ?? "";

@@ -20,6 +20,9 @@ export function decodeScores(head: Message): Scores {
   return head as unknown as Scores;
 }
 
+/** Pixels up to which a network's pictures are drawn with square pixels, as its maps are. */
+const CRISP = 32;
+
 export class PictureView extends View {
   private readonly canvas = el("canvas", { class: "picture", role: "img" });
   private readonly map = el("canvas", { class: "map", role: "img" });
@@ -229,6 +232,7 @@ export class PictureView extends View {
 
   private async paint(data: DataView, name: string): Promise<void> {
     await drawPicture(this.canvas, data);
+    this.canvas.classList.toggle("crisp", Math.max(...this.store.network.input.slice(1)) <= CRISP);
     this.canvas.setAttribute("aria-label", this.words(`The picture: ${name || "yours"}`));
   }
 }

@@ -82,7 +82,7 @@ export class UnitView extends View {
     }
     const plane = stack.colour === "rgb" ? 0 : strongestPlane(stack, channel);
     drawTile(filter.canvas, stack, channel, plane, store.colours, store.topOf("filters")(channel));
-    const slice = stack.colour === "rgb" ? "filter" : `filter, input ${plane} of ${stack.planes}`;
+    const slice = stack.colour === "rgb" || stack.planes === 1 ? "filter" : `filter, input ${plane} of ${stack.planes}`;
     say(filter.caption, slice);
     filter.canvas.setAttribute("aria-label", `Filter of ${layer}:${channel}${slice.slice(6)}`);
   }
