@@ -22,10 +22,10 @@ class Ascent:
     """Free variables (N, ...) that climb, row by row, for `steps` steps.
 
     rate: length of the first step, root mean square over the variables of a picture; relative to that of the row where
-    `sphere` keeps it as it started.
+    `sphere` keeps it as it started. before: the ascent that these variables go on with, whose memory is of others.
     """
 
-    def __init__(self, free: torch.Tensor, rate: float, sphere: bool, steps: int) -> None:
+    def __init__(self, free: torch.Tensor, rate: float, sphere: bool, steps: int, before: Ascent | None = None) -> None:
         self.rate, self.sphere = rate, sphere
         self.free = free.requires_grad_()
         self._radius = size_of(free.detach()) if sphere else torch.ones_like(size_of(free.detach()))
@@ -33,6 +33,9 @@ class Ascent:
         self._mean = torch.zeros_like(free)
         self._taken = [0] * len(free)
         self._left = [steps] * len(free)  # when the row started
+        self._averaged = [0] * len(free)  # gradients in the mean
+        if before is not None:
+            self.moved, self._taken, self._left = before.moved, before._taken, before._left
 
     @torch.no_grad()
     def step(self, gradient: torch.Tensor) -> None:
@@ -40,7 +43,9 @@ class Ascent:
         size = size_of(gradient)
         self.moved |= size.flatten() > 0
         self._mean.mul_(_MOMENTUM).addcdiv_(gradient, size.clamp_(min=1e-30), value=1 - _MOMENTUM)
-        lengths = [self.rate * _length(t, n) / (1 - _MOMENTUM ** (t + 1)) for t, n in self._progress()]
+        self._averaged = [n + 1 for n in self._averaged]
+        progress = zip(self._taken, self._left, self._averaged, strict=True)
+        lengths = [self.rate * _length(t, n) / (1 - _MOMENTUM**a) for t, n, a in progress]
         self._taken = [t + 1 for t in self._taken]
         length = torch.tensor(lengths, device=self.free.device).view_as(self._radius) * self._radius
         self.free.addcmul_(self._mean, length)
@@ -55,10 +60,7 @@ class Ascent:
         self.moved[row] = False
         self._mean[row] = 0
         self._left[row] -= self._taken[row]
-        self._taken[row] = 0
-
-    def _progress(self) -> zip[tuple[int, int]]:
-        return zip(self._taken, self._left, strict=True)
+        self._taken[row] = self._averaged[row] = 0
 
 
 def size_of(x: torch.Tensor) -> torch.Tensor:

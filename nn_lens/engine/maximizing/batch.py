@@ -24,7 +24,7 @@ from nn_lens.engine.network.network import Network
 @dataclass(frozen=True)
 class Settings:
     """What all batches of a run share. `lively`: the rectifier calls that let the gradient through; `flowing`: whether it is
-    let through where the model cuts it, too.
+    let through where the model cuts it, too; `one_by_one`: whether each picture is a batch of its own.
     """
 
     net: Network
@@ -33,12 +33,14 @@ class Settings:
     transform: Transform
     lively: frozenset[int]
     flowing: bool = False
+    one_by_one: bool = False
 
 
 class Batch:
     """Some pictures of a plan, `rows` by their numbers, each moved as a generator of its own draws.
 
-    `free`: the variables that they start from; `steps`: how many will be taken.
+    `free`: the variables that they start from; `steps`: how many will be taken in all, from where the batch `before`, on
+    another canvas, has come to.
     """
 
     @torch.inference_mode(False)
@@ -49,14 +51,18 @@ class Batch:
         free: torch.Tensor,
         generators: Sequence[torch.Generator],
         steps: int,
+        before: Batch | None = None,
     ) -> None:
-        self.settings, self.rows = settings, np.array(rows)
+        self.settings, self.rows, self.generators = settings, np.array(rows), generators
         plan, transform, device = settings.plan, settings.transform, settings.net.device
         self.objective = plan.objective(self.rows.tolist())
         sides = places_of(plan.kind, plan.shape)
-        drawn = torch.stack([transform.draw(g, steps, len(sides)) for g in generators], 1)
+        self._first: int = before.taken if before is not None else 0
+        self.taken: int = self._first
+        drawn = torch.stack([transform.draw(g, steps - self._first, len(sides)) for g in generators], 1)
         self.moves = transform.matrices(drawn, *sides).to(device) if sides else drawn
-        self.ascent = Ascent(free, settings.parametrization.rate, settings.parametrization.sphere, steps)
+        rate, sphere = settings.parametrization.rate, settings.parametrization.sphere
+        self.ascent: Ascent = Ascent(free, rate, sphere, steps, before.ascent if before is not None else None)
         self.pictures = torch.zeros(len(rows), *plan.shape, device=device)
         self.scores = np.zeros(len(rows), np.float32)
 
@@ -66,7 +72,7 @@ class Batch:
         settings = self.settings
         with settings.net.evaluation(), torch.enable_grad():
             pictures = self._drawn()
-            moved = pictures if index is None else self._moved(pictures, self.moves[index])
+            moved = pictures if index is None else self._moved(pictures, self.moves[index - self._first])
             with ExitStack() as stack:
                 # The last to be entered is the first to see a call: what `Lively` does is not seen by `Flowing`.
                 if settings.lively:
@@ -84,6 +90,7 @@ class Batch:
                     finite.view(-1, *[1] * (gradient.ndim - 1)), gradient, torch.zeros_like(gradient)
                 )
             self.ascent.step(gradient)
+        self.taken += 1
         self.pictures = pictures.detach()
         self.scores = as_numpy(scores)[: len(self.rows)]
 
@@ -116,6 +123,6 @@ class Batch:
         centres = plan.centres if moved.shape[1:] == pictures.shape[1:] else plan.padded_centres
         if plan.kind != "vector":
             # An odd number of pictures takes other convolution kernels, and would differ in the last bits.
-            moved = torch.cat([moved, moved[-1:]]) if n % 2 else moved
+            moved = torch.cat([moved, moved[-1:]]) if n % 2 and not self.settings.one_by_one else moved
         maps = {name: m[:n] for name, m in net.outputs(moved, self.objective.layers).items()}
         return self.objective.value(Answers(maps, pictures, centres, net.labels, net.kind, net.output_kind))

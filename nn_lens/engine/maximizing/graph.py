@@ -1,5 +1,5 @@
 """What one input's way to the goal tells before the loop begins: its last rectifiers, whether a gradient comes through, and
-the memory that it takes.
+the memory and the work that it takes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from nn_lens.engine.maximizing.gradients import Flowing
 from nn_lens.engine.maximizing.plan import Plan
@@ -22,13 +23,14 @@ class GraphFacts:
     """`last_rectifiers`: the calls that stand last before the goal; `bytes_each` that a picture keeps for its backward pass.
 
     `flowing`: whether the gradient has to be let through where the model cuts it. `cut`: the layer that no gradient
-    comes from all the same, "" for the model's answer, None where there is none.
+    comes from all the same, "" for the model's answer, None where there is none. `work`: multiplications and additions.
     """
 
     last_rectifiers: frozenset[int]
     bytes_each: int
     flowing: bool = False
     cut: str | None = None
+    work: float = 0.0
 
 
 def graph_facts(net: Network, plan: Plan) -> GraphFacts:
@@ -54,9 +56,11 @@ def _facts(net: Network, plan: Plan, flowing: bool) -> GraphFacts:
 
     weights = {p.untyped_storage().data_ptr() for p in net.model.parameters()}
     x = torch.full((1, *plan.shape), 0.5)
+    work = FlopCounterMode(display=False)
     with net.evaluation(), torch.enable_grad(), LastRectifiers() as noted, Flowing() if flowing else nullcontext():
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing), work:
             maps = net.outputs(x.requires_grad_(), plan.objective([0]).layers)
         last = frozenset[int]().union(*(noted.behind(m) for m in maps.values()))
     cut = next((name for name, m in maps.items() if not m.requires_grad), None)
-    return GraphFacts(last, sum(s.nbytes() for pointer, s in kept.items() if pointer not in weights), flowing, cut)
+    bytes_each = sum(s.nbytes() for pointer, s in kept.items() if pointer not in weights)
+    return GraphFacts(last, bytes_each, flowing, cut, work.get_total_flops())

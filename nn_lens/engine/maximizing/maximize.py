@@ -22,6 +22,7 @@ from nn_lens.engine.maximizing.ascent import size_of
 from nn_lens.engine.maximizing.batch import Batch, Settings
 from nn_lens.engine.maximizing.figure import inputs_figure
 from nn_lens.engine.maximizing.graph import graph_facts
+from nn_lens.engine.maximizing.growth import LOOK, Stage, first_stage, grows, later_stages, usual_steps, whole_stage
 from nn_lens.engine.maximizing.inputs import in_unit_range, mean_and_deviation
 from nn_lens.engine.maximizing.linear import in_first_layer, maximizers_of
 from nn_lens.engine.maximizing.parametrizations import Parametrization
@@ -47,17 +48,21 @@ _DEVIATIONS = 3.5  # of a signal that a unit sees, root of the sum of squares, a
 
 
 class Step:
-    """One step of the loop: `index` from 0, `images` as `Maximized` has them, (N,) `activations` of the moved pictures."""
+    """One step of the loop: `index` from 0, `images` as `Maximized` has them, (N,) `activations` of the moved pictures.
 
-    def __init__(self, index: int, pictures: torch.Tensor, activations: np.ndarray) -> None:
+    `canvas` (height, width, or as many sides as an input has): the part of the images, around the neuron, that this step was taken on; the rest is grey.
+    """
+
+    def __init__(self, index: int, pictures: torch.Tensor, activations: np.ndarray, stage: Stage) -> None:
         self.index = index
         self.activations = activations
-        self._pictures = pictures
+        self.canvas = stage.sides
+        self._pictures, self._stage = pictures, stage
 
     @cached_property
     def images(self) -> np.ndarray:
         """(N,*canvas) float32, pictures in [0,1], as they were when the activations were read."""
-        return as_numpy(self._pictures)
+        return as_numpy(self._stage.framed(self._pictures))
 
     def __repr__(self) -> str:
         return f"Step({self.index}, activations {np.round(self.activations, 3).tolist()})"
@@ -68,7 +73,7 @@ class Maximized(Result):
     """Maximizing images: (N,C,H,W) `images` in [0,1] and what they reach; inputs of other kinds likewise (N,*canvas).
 
     `activations` (N,): the goal's own value on the final, untransformed pictures. `history` (steps,N): its value
-    at each step on the moved pictures. `notes`: "" or why a picture is dead, or no maximum. `kind` of input. `remark`: "",
+    at each step on the moved pictures of the canvas of that step: `canvases` says from which step on it had which sides. `notes`: "" or why a picture is dead, or no maximum. `kind` of input. `remark`: "",
     or why the canvas is the whole input.
     """
 
@@ -81,6 +86,7 @@ class Maximized(Result):
     notes: tuple[str, ...]
     kind: str = "picture"
     remark: str = ""
+    canvases: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     @property
     def alt_text(self) -> str:
@@ -116,7 +122,9 @@ def maximize(
             A channel drives the centre neuron on a canvas of its receptive field and a margin, as do objectives that
             look at centre neurons only; a unit with a place, and other objectives, use the network's full input size.
             Of a layer whose steps see what was before them, as an LSTM's, a channel drives the last.
-        steps: how many; each is shorter than the one before, so that the scores rest at the last. None: 128.
+        steps: how many; each is shorter than the one before, so that the scores rest at the last. None: 128, on
+            canvases from 128 pixels on 96, and 48 where a step is much work. The first of those are taken on the part of the
+            canvas that the unit really sees.
         seed: of the starting pictures and the transforms; the same call gives the same bits.
         size: side or (height, width) of the canvas in pixels; of signals, sequences and volumes as many numbers as they
             have places. None: as above, or the full input size where the network takes no other, which `remark` says.
@@ -177,40 +185,50 @@ class Run:
         self.net = as_network(net)
         if steps is not None and (not isinstance(steps, int) or steps < 1):
             raise LensError(f"steps must be 1 or more, a whole number or None, got {steps!r}.")
-        self.limit = steps or STEPS
         plan = self.plan = read_goal(self.net, goal, size, transform.padding if transform is not None else 0)
         n = len(plan.names)
         self.seeds = [seed] * n if isinstance(seed, int) else list(seed)
-        transform = transform if transform is not None else _usual_transform(plan)
-        facts = graph_facts(self.net, plan)
+        facts, large = graph_facts(self.net, plan), grows(self.net, plan)
         self.bytes_each = facts.bytes_each
-        drawn_as = parametrization or _usual_parametrization(self.net, plan, transform)
-        drawn_as = parametrizations.along_steps(drawn_as) if plan.kind == "sequence" else drawn_as
-        self.settings = Settings(self.net, plan, drawn_as, transform, facts.last_rectifiers, facts.flowing)
-        self._cut = facts.cut
+        self.limit = steps or (usual_steps(facts.work) if large else STEPS)
+        one_by_one = large and self.net.device.type == "cpu"
+
+        def settings(plan: Plan) -> Settings:
+            moves = transform if transform is not None else _usual_transform(plan)
+            drawn_as = parametrization or _usual_parametrization(self.net, plan, moves)
+            drawn_as = parametrizations.along_steps(drawn_as) if plan.kind == "sequence" else drawn_as
+            return Settings(self.net, plan, drawn_as, moves, facts.last_rectifiers, facts.flowing, one_by_one)
+
+        self.settings, self._settings_of, self._cut = settings(plan), settings, facts.cut
+        usual = parametrization is None and transform is None and self._cut is None
+        self.stages = [first_stage(self.settings, self.limit if usual else 0, settings)]
+        self._stage = self.stages[0]
         starts = self._exact_starts() if exact and parametrization is None else None
         self.exact = starts is not None
-        most = min(_MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if plan.apart else n
+        most = min(1 if one_by_one else _MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if plan.apart else n
         self.batches = [
             self._batch(range(i, min(i + most, n)), self.limit, None if starts is None else starts[i : i + most])
             for i in range(0, n, most)
         ]
         self.history: list[np.ndarray] = []
-        self._revival = revival_for(self.net, plan)
+        self._revival = revival_for(self.net)
 
     def steps(self) -> Iterator[Step]:
         """The steps as they happen."""
         for index in range(self.limit):
+            self._grow(index)
             if index in self._revivals:
                 self._revive(again=index == self._revivals[-1])
             for batch in self.batches:
                 batch.step(index)
             scores = np.concatenate([batch.scores for batch in self.batches])
             self.history.append(scores)
-            yield Step(index, torch.cat([batch.pictures for batch in self.batches]), scores)
+            yield Step(index, torch.cat([batch.pictures for batch in self.batches]), scores, self._stage)
 
     def result(self) -> Maximized:
         """The pictures as they are now, and the goals' own values on them without transforms."""
+        if not self._stage.is_whole:  # it was stopped before
+            self._move_to(whole_stage(self.settings, len(self.history)))
         pictures, activations = (np.concatenate(x) for x in zip(*(b.look() for b in self.batches), strict=True))
         off = [i for i, a in enumerate(activations) if a <= 0 and self.plan.unit(i) and self.settings.lively]
         if off and len(self.history) >= _FINISHED:
@@ -220,7 +238,7 @@ class Run:
         notes = self._notes(activations) if self.history else ("",) * len(activations)
         return Maximized(
             self.plan.names, pictures, activations, history, len(self.history), seconds, notes, self.net.kind,
-            self.plan.remark,
+            self.plan.remark, tuple((stage.first, stage.sides) for stage in self.stages),
         )  # fmt: skip
 
     # ---- where it begins ----
@@ -228,7 +246,13 @@ class Run:
     def _exact_starts(self) -> torch.Tensor | None:
         """The free variables of the linear maximizers, where the map is linear."""
         plan, free = self.plan, self.settings.parametrization.free
-        if plan.kind == "vector" or free is None or plan.layer is None or self._cut is not None:
+        if (
+            plan.kind == "vector"
+            or free is None
+            or plan.layer is None
+            or self._cut is not None
+            or not self._stage.is_whole
+        ):
             return None
         if not in_first_layer(self.net, plan.layer):
             return None
@@ -240,9 +264,26 @@ class Run:
 
     def _batch(self, rows: Sequence[int], steps: int, free: torch.Tensor | None = None) -> Batch:
         generators = [self._generator(row) for row in rows]
+        settings = self._stage.settings
         if free is None:
-            free = first_variables(self.settings, rows, generators)
-        return Batch(self.settings, rows, free, generators, steps)
+            free = first_variables(settings, rows, generators)
+        return Batch(settings, rows, free, generators, steps)
+
+    def _grow(self, index: int) -> None:
+        """Goes on on a larger canvas, where it is time."""
+        if index == LOOK and not self.stages[0].is_whole:
+            self.stages += later_stages(self.settings, self.limit, self._settings_of)
+        for stage in self.stages[1:]:
+            if stage.first == index:
+                self._move_to(stage)
+
+    @torch.inference_mode(False)
+    def _move_to(self, stage: Stage) -> None:
+        for i, batch in enumerate(self.batches):
+            pictures, _ = batch.look()
+            free = self._stage.moved_to(stage, torch.from_numpy(pictures).to(self.net.device))
+            self.batches[i] = Batch(stage.settings, batch.rows.tolist(), free, batch.generators, self.limit, batch)
+        self._stage = stage
 
     def _generator(self, row: int, attempt: int = 0) -> torch.Generator:
         """Of random numbers that depend on what the picture is of, and not on its neighbours."""
@@ -269,8 +310,8 @@ class Run:
     @torch.inference_mode(False)
     def _revive(self, again: bool) -> None:
         """Starts dead units anew: without a gradient from another seed, then from a real picture that turns them on."""
-        dead, drawn_as = self._dead(), self.settings.parametrization
-        pictures = self._revival.starts(dead) if dead and again else {}
+        dead, drawn_as, plan = self._dead(), self._stage.settings.parametrization, self._stage.settings.plan
+        pictures = self._revival.starts(dead, plan) if dead and again else {}
         for batch in self.batches:
             for i in np.flatnonzero(np.isin(batch.rows, dead)).tolist():
                 row = int(batch.rows[i])
@@ -278,7 +319,7 @@ class Run:
                     batch.ascent.restart(i, drawn_as.free(pictures[row][None])[0])
                 elif not batch.moved()[i]:
                     another = self._generator(row, 1 + again)
-                    batch.ascent.restart(i, drawn_as.start(self.plan.shape, [another])[0])
+                    batch.ascent.restart(i, drawn_as.start(plan.shape, [another])[0])
 
     @torch.inference_mode(False)
     def _settle(self, off: list[int], pictures: np.ndarray, activations: np.ndarray) -> None:
@@ -288,7 +329,7 @@ class Run:
         free = self.settings.parametrization.free
         if free is None:
             return
-        real = self._revival.starts(off)
+        real = self._revival.starts(off, self.plan)
         for row in off:
             own = torch.from_numpy(pictures[row])
             start = free(torch.stack([own, own, *([real[row]] if row in real else [])]))

@@ -30,8 +30,8 @@ class Revival:
 
     called = "views of real pictures"
 
-    def __init__(self, net: Network, plan: Plan) -> None:
-        self.net, self.plan = net, plan
+    def __init__(self, net: Network) -> None:
+        self.net = net
         self._views: torch.Tensor | None = None
 
     @property
@@ -39,21 +39,21 @@ class Revival:
         """How many views were looked at so far."""
         return 0 if self._views is None else len(self._views)
 
-    def starts(self, rows: Sequence[int]) -> dict[int, torch.Tensor]:
-        """By row, the (C,H,W) canvas cut from a real picture that drives the row's unit most; only where above 0."""
+    def starts(self, rows: Sequence[int], plan: Plan) -> dict[int, torch.Tensor]:
+        """By row of a plan, the (C,H,W) canvas cut from a real picture that drives its unit most; only where above 0."""
         if self._views is None:
             self._views = _views(self.net)
-        layer = self.plan.layer
+        layer = plan.layer
         if self._views is None or layer is None:
             return {}
         with self.net.evaluation(), torch.no_grad():
             batches = self._views.split(self.net.batch_size())
             maps = torch.cat([self.net.outputs(views, [layer])[layer] for views in batches])
-            units = {row: unit for row in rows if (unit := self.plan.unit(row)) is not None}
-            canvases = {row: self._best(unit, self._views, maps) for row, unit in units.items()}
+            units = {row: unit for row in rows if (unit := plan.unit(row)) is not None}
+            canvases = {row: self._best(unit, plan, self._views, maps) for row, unit in units.items()}
         return {row: canvas for row, canvas in canvases.items() if canvas is not None}
 
-    def _best(self, unit: Unit, views: torch.Tensor, maps: torch.Tensor) -> torch.Tensor | None:
+    def _best(self, unit: Unit, plan: Plan, views: torch.Tensor, maps: torch.Tensor) -> torch.Tensor | None:
         own, field = maps[:, unit.channel], receptive_field(self.net, unit.layer)
         values, where = own.flatten().topk(min(_PLACES, own.numel()))
         canvases = []
@@ -61,11 +61,11 @@ class Revival:
             if value > 0:
                 view, place = divmod(index, own[0].numel())
                 where_seen = np.unravel_index(place, own.shape[1:])
-                canvases.append(field.cut(views[view], [int(i) for i in where_seen], self.plan.shape))
+                canvases.append(field.cut(views[view], [int(i) for i in where_seen], plan.shape))
         if not canvases:
             return None
         stack = torch.stack(canvases)
-        scores = _values(unit, self.plan, self.net.outputs(stack, [unit.layer])[unit.layer])
+        scores = _values(unit, plan, self.net.outputs(stack, [unit.layer])[unit.layer])
         best = int(scores.argmax())
         return stack[best] if float(scores[best]) > 0 else None
 
@@ -75,30 +75,30 @@ class RandomRevival:
 
     called = "random inputs"
 
-    def __init__(self, net: Network, plan: Plan) -> None:
-        self.net, self.plan, self.tried = net, plan, 0
+    def __init__(self, net: Network) -> None:
+        self.net, self.tried = net, 0
 
-    def starts(self, rows: Sequence[int]) -> dict[int, torch.Tensor]:
-        """By row, the canvas of `_RANDOM` that drives the row's unit most; only where above 0."""
-        layer, best = self.plan.layer, dict[int, torch.Tensor]()
+    def starts(self, rows: Sequence[int], plan: Plan) -> dict[int, torch.Tensor]:
+        """By row of a plan, the canvas of `_RANDOM` that drives the row's unit most; only where above 0."""
+        layer, best = plan.layer, dict[int, torch.Tensor]()
         if layer is None:
             return best
-        canvases = _random(self.net, self.plan.shape)
+        canvases = _random(self.net, plan.shape)
         self.tried = len(canvases)
         with self.net.evaluation(), torch.no_grad():
             batches = canvases.split(self.net.batch_size())
             maps = torch.cat([self.net.outputs(batch, [layer])[layer] for batch in batches])
         for row in rows:
-            unit = self.plan.unit(row)
-            values = None if unit is None else _values(unit, self.plan, maps)
+            unit = plan.unit(row)
+            values = None if unit is None else _values(unit, plan, maps)
             if values is not None and float(values.max()) > 0:
                 best[row] = canvases[int(values.argmax())]
         return best
 
 
-def revival_for(net: Network, plan: Plan) -> Revival | RandomRevival:
-    """What looks for starts for the dead units of a plan, by the kind of input."""
-    return Revival(net, plan) if net.kind == "picture" else RandomRevival(net, plan)
+def revival_for(net: Network) -> Revival | RandomRevival:
+    """What looks for starts for dead units, by the kind of input."""
+    return Revival(net) if net.kind == "picture" else RandomRevival(net)
 
 
 def _values(unit: Unit, plan: Plan, maps: torch.Tensor) -> torch.Tensor:
