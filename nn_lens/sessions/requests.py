@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nn_lens.engine.maximizing.maximize import Maximized, Run
+from nn_lens.engine.maximizing.maximize import STEPS, Maximized
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import images
@@ -18,6 +18,7 @@ from nn_lens.engine.pictures.figures import map_figure
 from nn_lens.engine.reading import activations as activations_of
 from nn_lens.engine.reading import arithmetic as arithmetic_of
 from nn_lens.engine.reading import filters as filters_of
+from nn_lens.sessions.climbs import Climbs
 from nn_lens.sessions.session import Session
 from nn_lens.units import Direction, Unit
 
@@ -59,8 +60,9 @@ class Tiles:
 class Page:
     """Maximizing images of some units or directions of a layer, finished or on the way.
 
-    `images` (N,C,H,W) in [0,1], of other kinds of input (N,*shape); `activations` (N,); `step` counts the steps done; `notes` per unit once finished;
-    `preview`: whether there is more to see than the noise that it starts from.
+    `images` (N,C,H,W) in [0,1], of other kinds of input (N,*shape); `activations` (N,), NaN of what is not begun, which is
+    grey; `step` counts the steps done, in the mean of the units, of `steps`; `notes` per unit once
+    finished; `preview`: whether there is more to see than the noise that it starts from.
     """
 
     units: tuple[Unit | Direction, ...]
@@ -71,6 +73,7 @@ class Page:
     notes: tuple[str, ...]
     version: int
     preview: bool = True
+    steps: int = STEPS
 
 
 @dataclass(frozen=True)
@@ -120,30 +123,42 @@ def filters(session: Session, layer: str, start: int = 0, count: int | None = No
     yield _part(kept, layer, start, count, "rgb" if found.reads_rgb else images.DIVERGING, version)
 
 
-def page(session: Session, units: Sequence[Unit | Direction], seed: int = 0, negative: bool = False) -> Iterator[Page]:
+def page(
+    session: Session, units: Sequence[Unit | Direction], seed: int = 0, negative: bool = False,
+    chosen: Callable[[], Unit | None] = lambda: None,
+) -> Iterator[Page]:  # fmt: skip
     """The maximizing images of units or directions, as they become sharper; those that are kept are there at once.
 
-    negative: the pictures that units want least instead.
+    negative: the pictures that units want least instead. chosen: tells the unit that is looked at, whose image comes first;
+    it is asked before each step.
     """
     net, version = session.network(), session.running
     keys = [("negative " if negative else "") + _key(session, unit, seed) for unit in units]
-    sign = -1 if negative else 1
     found = [session.cache.get(key) for key in keys]
     missing = [i for i, entry in enumerate(found) if entry is None]
     if not missing:
         yield _page(units, found, True, version)
         return
-    goals = [_against(net, units[i]) if negative else units[i] for i in missing]  # type: ignore[arg-type]
-    run = Run(net, goals, seed=seed)
-    for step in run.steps():
-        for n, i in enumerate(missing):
-            found[i] = _entry(step.images[n], sign * step.activations[n], step.index + 1, "")
-        yield _page(units, found, False, version, run.exact or step.index >= PREVIEW_STEP)
-    result = run.result()
-    for n, i in enumerate(missing):
-        entry = found[i] = _entry(result.images[n], sign * result.activations[n], result.steps, result.notes[n])
-        session.cache.put(keys[i], entry, keep=True)
-    yield _page(units, found, True, version)
+    goals = {i: _against(net, units[i]) if negative else units[i] for i in missing}  # type: ignore[arg-type]
+    sign = -1 if negative else 1
+    climbs = Climbs(net, goals, seed)
+    blank = _entry(climbs.blank, np.nan, 0, "")
+    found = [blank if entry is None else entry for entry in found]
+    while climbs.left:
+        unit = chosen()
+        climb = climbs.of(units.index(unit) if unit in units else None)
+        step = next(climb.steps, None)
+        if step is not None:
+            for n, i in enumerate(climb.rows):
+                found[i] = _entry(step.images[n], sign * step.activations[n], step.index + 1, "")
+            preview = climb.run.exact or step.index >= PREVIEW_STEP
+            yield _page(units, found, False, version, preview, climb.run.limit)
+            continue
+        result = climbs.end(climb)
+        for n, i in enumerate(climb.rows):
+            entry = found[i] = _entry(result.images[n], sign * result.activations[n], result.steps, result.notes[n])
+            session.cache.put(keys[i], entry, keep=True)
+        yield _page(units, found, not climbs.left, version, True, climb.run.limit)
 
 
 def finished(pages: Iterator[Page]) -> Iterator[Page | None]:
@@ -218,11 +233,14 @@ def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[st
 
 
 def _page(
-    units: Sequence[Unit | Direction], entries: list[Any], finished: bool, version: int, preview: bool = True
-) -> Page:
+    units: Sequence[Unit | Direction], entries: list[Any], finished: bool, version: int, preview: bool = True,
+    steps: int = STEPS,
+) -> Page:  # fmt: skip
+    done = [int(e["steps"]) for e in entries]
     return Page(
         tuple(units), np.stack([e["image"] for e in entries]), np.array([e["activation"] for e in entries]),
-        max(int(e["steps"]) for e in entries), finished, tuple(str(e["note"]) for e in entries), version, preview,
+        max(done) if finished else -(-sum(done) // len(done)), finished, tuple(str(e["note"]) for e in entries), version,
+        preview, steps,
     )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from PIL import Image
 
 from nn_lens.engine.evidence.attribution.attribute import Attribution
 from nn_lens.engine.evidence.trust import Badge
-from nn_lens.engine.maximizing.maximize import STEPS
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import charts, images
@@ -102,8 +101,8 @@ def page(found: Page, geometry: Geometry) -> Message:
     tiles = charts.charts(found.images, geometry.kind)
     head: dict[str, Any] = {
         "layer": found.units[0].layer, "channels": [u.channel for u in found.units if isinstance(u, Unit)],
-        "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "steps": STEPS, "finished": found.finished,
-        "activations": [float(a) for a in found.activations], "notes": list(found.notes),
+        "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "steps": found.steps, "finished": found.finished,
+        "activations": [float(a) if a == a else None for a in found.activations], "notes": list(found.notes),
     }  # fmt: skip
     return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
 

@@ -214,7 +214,8 @@ class Panel(Outputs, anywidget.AnyWidget):
 
     def _look(self) -> Look:
         layers = {layer["name"]: layer for layer in self._network["layers"]}
-        return Look(self.unit, layers, self._geometry, self.picture, (self._picture or {}).get("key"))
+        picture, key = self.picture, (self._picture or {}).get("key")
+        return Look(self.unit, layers, self._geometry, lambda: self.unit, picture, key)
 
     def _needed_now(self) -> list[str]:
         """The kinds of questions that the shown views need."""

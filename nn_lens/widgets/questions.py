@@ -23,12 +23,13 @@ class Look:
     """What a panel looks at: a unit, or the neuron at a locked place, and a picture, which `key` names.
 
     `layers`: the layers that can be shown by name, as `messages.network` describes them. `geometry`: where things are in
-    the rows and columns that the browser has.
+    the rows and columns that the browser has. `chosen`: tells the unit that it looks at by now.
     """
 
     unit: Unit
     layers: Mapping[str, Mapping[str, Any]]
     geometry: Geometry
+    chosen: Callable[[], Unit]
     picture: Any = None
     key: str | None = None
 
@@ -139,6 +140,10 @@ class Asked:
         """The channels of a page."""
         return [Unit(self.layer, int(channel)) for channel in self.fields["channels"]]
 
+    def chosen(self) -> Unit:
+        """The channel that is looked at by now."""
+        return requests.channel_of(self.look.chosen())
+
     @property
     def stops(self) -> list[str]:
         """The last layer of each group of the network's layers."""
@@ -169,7 +174,7 @@ WORK: dict[str, Callable[[Session, Asked], Iterator[Any]]] = {
     "field": lambda s, a: requests.field(s, a.layer),
     "arithmetic": lambda s, a: requests.arithmetic(s, a.picture, a.neuron),
     "here": lambda s, a: requests.finished(requests.page(s, a.units)),
-    "page": lambda s, a: requests.page(s, a.units),
+    "page": lambda s, a: requests.page(s, a.units, chosen=a.chosen),
     "negative": lambda s, a: requests.finished(requests.page(s, [a.unit], negative=True)),
     "blocks": lambda s, a: blocks.blocks(s, a.picture, a.key, a.layer, TABLE.page_units),
     "examples": lambda s, a: evidence.examples(s, a.unit),

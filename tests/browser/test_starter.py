@@ -155,7 +155,11 @@ def test_a_dropped_or_pasted_picture(panel, way):
 
 
 @pytest.mark.parametrize(
-    ("data", "says"), [(b"this is no picture", "'bad.jpg' is not a picture that can be read"), (jpeg()[:2000], "'bad.jpg' is a picture file that is cut off")]
+    ("data", "says"),
+    [
+        (b"this is no picture", "'bad.jpg' is not a picture that can be read"),
+        (jpeg()[:2000], "'bad.jpg' is a picture file that is cut off"),
+    ],
 )
 def test_a_bad_file_is_named_and_the_panel_lives(panel, demo, data, says):
     before = panel.pixels("canvas.picture")

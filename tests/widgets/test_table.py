@@ -20,7 +20,8 @@ from nn_lens.widgets.table import FIELDS, TABLE, read
 def look(unit="3:2", key="p", net=None):
     net = net or small()
     layers = {layer["name"]: layer for layer in described(net)["layers"]}
-    return Look(nl.Unit.parse(unit), layers, Geometry.of(net), None, key)
+    unit = nl.Unit.parse(unit)
+    return Look(unit, layers, Geometry.of(net), lambda: unit, None, key)
 
 
 def test_every_kind_has_its_work_and_its_message_and_nothing_else_has():

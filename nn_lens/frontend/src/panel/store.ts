@@ -188,7 +188,7 @@ export class Store {
   imageOf(layer: string, channel: number): { page: Page; index: number } | null {
     for (const page of this.moments.of("page").all("page") as Iterable<Page>) {
       const index = page.layer === layer ? page.channels.indexOf(channel) : -1;
-      if (index >= 0) return { page, index };
+      if (index >= 0 && page.activations[index] !== null) return { page, index };
     }
     return null;
   }
@@ -196,7 +196,7 @@ export class Store {
   /** The activation of the selected unit on its own finished maximizing image, if that is here. */
   reached(): number | undefined {
     const page = this.answer("page");
-    return page?.finished ? page.activations[page.channels.indexOf(this.selection.channel)] : undefined;
+    return page?.finished ? (page.activations[page.channels.indexOf(this.selection.channel)] ?? undefined) : undefined;
   }
 
   // ---- the colours of tiles ----

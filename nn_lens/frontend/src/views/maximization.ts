@@ -16,7 +16,8 @@ export interface Page {
   /** Of how many. */
   steps: number;
   finished: boolean;
-  activations: number[];
+  /** null: not begun, and grey. */
+  activations: (number | null)[];
   notes: string[];
   weights: number;
   sheet: ImageBitmap | null;
@@ -138,10 +139,11 @@ export class MaximizationView extends View {
   private paint({ root, canvas, caption }: Tile, page: Page, index: number): void {
     const channel = page.channels[index];
     if (page.sheet) drawFrom(canvas, page.sheet, index, page.channels.length);
-    const activation = short(page.activations[index]);
+    const value = page.activations[index];
+    const activation = value === null ? "…" : short(value);
     const note = page.notes[index];
     write(caption, this.store.nameOf(page.layer, channel), `${activation}${note ? " (dead)" : ""}`);
-    const name = `Maximizing image of ${page.layer}:${channel}, activation ${activation}`;
+    const name = `Maximizing image of ${page.layer}:${channel}, ${value === null ? "not begun" : `activation ${activation}`}`;
     canvas.setAttribute("aria-label", this.words(name + (note ? `; ${note}` : "")));
     root.dataset.channel = String(channel);
   }

@@ -123,10 +123,11 @@ export class UnitView extends View {
     stale(most, !page);
     const index = page ? page.channels.indexOf(channel) : -1;
     const key = `${layer}:${channel} ${page?.step} ${page?.finished} ${page?.weights}`;
-    if (page?.sheet && index >= 0 && most.drawn !== key) {
+    const reached = page?.activations[index] ?? null;
+    if (page?.sheet && reached !== null && most.drawn !== key) {
       drawFrom(most.canvas, page.sheet, index, page.channels.length);
       most.drawn = key;
-      const value = short(page.activations[index]);
+      const value = short(reached);
       write(most.caption, "wants most", value);
       most.canvas.setAttribute(
         "aria-label",
@@ -144,7 +145,7 @@ export class UnitView extends View {
     if (negative?.sheet && least.drawn !== sign) {
       drawFrom(least.canvas, negative.sheet, 0, 1);
       least.drawn = sign;
-      const value = short(negative.activations[0]);
+      const value = short(negative.activations[0] ?? Number.NaN);
       write(least.caption, "wants least", value);
       least.canvas.setAttribute(
         "aria-label",
