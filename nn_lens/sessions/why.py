@@ -39,12 +39,12 @@ _MOST_WITH_TARGETS = 5000  # pictures over which accuracy is followed live
 class Reasons:
     """The units that an answer comes from, as far as that is known.
 
-    `parts`: of each of `found.units` its part of the input. `images`, `examples`: by unit its maximizing image, and what
-    its neuron sees of the real pictures that move it most.
+    `parts`, `images`, `examples`: by unit its part of the input, its maximizing image, and what its neuron sees of the real
+    pictures that move it most.
     """
 
     found: Contributions
-    parts: tuple[np.ndarray, ...] = ()
+    parts: Mapping[Unit, np.ndarray] = field(default_factory=dict)
     images: Mapping[Unit, np.ndarray] = field(default_factory=dict)
     examples: Mapping[Unit, tuple[np.ndarray, ...]] = field(default_factory=dict)
 
@@ -99,12 +99,16 @@ def reasons(session: Session, picture: Any, key: str, target: Target, layer: str
     )
     known = Reasons(first)
     yield known
+    # One by one, since each is a backward pass, between which more urgent work may come.
+    parts: dict[Unit, np.ndarray] = session.latest.get((*own, "parts"), dict)
+    missing = [unit for unit in first.units if unit not in parts]
     try:
-        parts: tuple[np.ndarray, ...] = session.latest.get((*own, "parts"), lambda: tuple(first.maps))
+        for unit, part in zip(missing, first.each_map(missing), strict=True):
+            parts[unit] = part
+            yield replace(known, parts=dict(parts))
     except LensError:
-        parts = ()  # no gradient comes to the input
-    known = replace(known, parts=parts)
-    yield known
+        parts = {}  # no gradient comes to the input
+    known = replace(known, parts=dict(parts))
     both = session.latest.get(own, lambda: contributions(net, picture, wanted, layer, UNITS))
     known = replace(known, found=both)
     yield known

@@ -39,7 +39,9 @@ def contributions(answer: Reasons, geometry: Geometry) -> Message:
         }  # fmt: skip
     maps = np.stack([found.activations[u.channel] for u in found.units])
     drawn = _drawn_maps(maps, geometry) if maps[0].size > 1 else None
-    parts = [_over(part, found, geometry) for part in answer.parts]
+    blank = np.full((1, 1, 3), 128, np.uint8)  # where there is none yet
+    drawn_parts = {u: _over(part, found, geometry) for u, part in answer.parts.items()}
+    parts = [drawn_parts.get(u, blank) for u in found.units] if drawn_parts else []
     pictures = [charts.chart(answer.images[u], geometry.kind) for u in found.units if u in answer.images]
     real = [_padded(answer.examples[u], geometry) for u in found.units if u in answer.examples]
     examples = [patch for row in real for patch in row]
