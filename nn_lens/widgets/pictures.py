@@ -51,14 +51,18 @@ class Pictures:
         self._shown: tuple[Any, str] = (None, "")
 
     def _offered(self) -> dict[str, Any]:
-        """Sample pictures; of other kinds of input the first of the dataset."""
+        """The first of the dataset; of pictures, where none was given, sample pictures."""
         net = self._net
-        if net.kind == "picture":
+        given = self._dataset is not None or net.dataset is not None
+        if net.kind == "picture" and not given:
             return dict(sample_pictures(net.input_shape))
         try:
             source = source_of(net, self._dataset)
             count = 0 if source.one_by_one else min(_OFFERED, source.total or 0)
-            return {f"{WORDS[net.kind]} {i}": source[i].numpy() for i in range(count)}
+            first = {f"{WORDS[net.kind]} {i}": source[i] for i in range(count)}
+            if net.kind == "picture":
+                return {name: as_image(x, net.input_shape) for name, x in first.items()}
+            return {name: x.numpy() for name, x in first.items()}
         except LensError:
             return {}  # there is none, or it cannot be read, which the views of real examples say
 
@@ -73,8 +77,8 @@ class Pictures:
         return [{"name": n, "data": self._small(image), "own": self.is_own(n)} for n, image in self.samples.items()]
 
     def is_own(self, name: str) -> bool:
-        """Whether a sample is the network's own, and not one of its dataset."""
-        return name in self.samples and (self._net.kind == "picture" or name in self._net.samples)
+        """Whether a sample is one of the network's, so that `net.samples` has it."""
+        return name in self._net.samples
 
     def received(self, content: Mapping[str, Any], buffers: list[Any]) -> tuple[str, Any] | None:
         """The name and picture that a message of the browser chooses; None: there is more to come.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
+import torch
 
 import nn_lens as nl
 from nn_lens.engine.pictures import images
@@ -269,3 +272,29 @@ def test_the_map_of_the_network_leads_to_its_stops_and_folds_away(shown, lens):
     panel.page.click(".nn-lens .overview .folds")
     panel.wait(".stops", "!e.offsetParent")
     assert panel.page.locator(".nn-lens .overview").bounding_box()["height"] < tall - 50
+
+
+def test_long_names_break_nothing(shown):
+    stem = "feature_extraction_backbone_network_for_large_images"
+    blocks = torch.nn.Sequential(
+        OrderedDict(first_convolution_of_this_block=torch.nn.Conv2d(8, 8, 3), relu=torch.nn.ReLU())
+    )
+    model = torch.nn.Sequential(
+        OrderedDict(
+            [(stem, torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), blocks)), ("pool", torch.nn.AdaptiveAvgPool2d(1))]
+        )
+    )
+    lens = nl.Lens(nl.Network(model, (3, 24, 24)), unit=f"{stem}.1.first_convolution_of_this_block:3")
+    panel = shown(lens, 848, 700)
+    panel.wait(".card.activations", "e.dataset.shown")
+    out = panel.page.evaluate(
+        """() => [...document.querySelectorAll('.nn-lens .card:not([hidden]) *')].filter((e) => e.offsetParent).filter((e) => {
+          const [own, card] = [e.getBoundingClientRect(), e.closest('.card').getBoundingClientRect()];
+          return own.width && (own.right > card.right + 1 || own.left < card.left - 1) && !e.closest('.stops');
+        }).map((e) => e.className + ' ' + e.textContent.slice(0, 40))"""
+    )
+    assert out == []
+    chosen = panel.page.locator(".nn-lens .combo .chosen").first
+    assert chosen.inner_text().startswith("▾") or "…" in chosen.inner_text()
+    assert stem in chosen.get_attribute("title")
+    assert panel.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

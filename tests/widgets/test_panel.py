@@ -51,7 +51,7 @@ def test_unit_and_layer_follow_each_other(lens):
 
 @pytest.mark.parametrize(("trait", "value", "says"), [
     ("unit", "3:99", "channels 0 to 7"), ("unit", "nonsense", "is no unit"), ("layer", "33", "Nearest: 3"),
-    ("picture", "no_such.jpg", "no file"), ("picture", b"text", "no picture"), ("view", "moon", "There is no view"),
+    ("picture", "no_such.jpg", "no file"), ("picture", b"text", "not a picture"), ("view", "moon", "There is no view"),
 ])  # fmt: skip
 def test_wrong_values_are_named_and_nothing_is_lost(lens, trait, value, says):
     lens.unit = "3:2"
@@ -209,7 +209,7 @@ def test_an_upload_becomes_the_picture(lens, talk):
     np.testing.assert_array_equal(np.asarray(lens.picture), np.asarray(Image.open(io.BytesIO(jpeg()))))
 
 
-@pytest.mark.parametrize(("data", "says"), [(b"no picture at all", "no picture"), (jpeg()[:900], "cut off")])
+@pytest.mark.parametrize(("data", "says"), [(b"no picture at all", "not a picture"), (jpeg()[:900], "cut off")])
 def test_a_bad_upload_is_named_and_nothing_is_lost(lens, talk, data, says):
     before = lens.picture
     for head, piece in pieces(data):
@@ -316,11 +316,18 @@ def test_a_lens_takes_a_model_a_network_or_a_session(lens):
         nl.Lens(small(), unit="0:88")
     assert lens.code() == 'nl.Lens(net, unit="0:0")'
     assert repr(lens) == "<Lens of Sequential at 0:0>"
-    with_sample = nl.Lens(small(), unit="3:1@0,2")
-    name = next(iter(with_sample._pictures.samples))
+    net = small()
+    net.samples = {"mine": PICTURE}
+    with_sample = nl.Lens(net, unit="3:1@0,2")
     with_sample.view = "filters"
-    assert with_sample.code() == f'nl.Lens(net, unit="3:1@0,2", picture=net.samples["{name}"], view="filters")'
+    assert with_sample.code() == 'nl.Lens(net, unit="3:1@0,2", picture=net.samples["mine"], view="filters")'
+    again = eval(with_sample.code(), {"nl": nl, "net": net})
+    assert (str(again.unit), again.picture, again.view) == ("3:1@0,2", PICTURE, "filters")
+    again.close()
     with_sample.close()
+    shipped = nl.Lens(small(), unit="3:1")
+    assert shipped.code() == 'nl.Lens(net, unit="3:1")', "net.samples has none of the pictures that come with nn-lens"
+    shipped.close()
 
 
 class Folded(torch.nn.Module):
@@ -408,6 +415,18 @@ def test_only_documented_names_are_public():
     import anywidget
 
     assert own - set(dir(anywidget.AnyWidget)) == {
-        "VIEWS", "code", "compared", "layer", "picture", "record", "save_png", "selected", "slice", "step", "to_html", "unit",
+        "VIEWS", "code", "compared", "layer", "picture", "record", "save_png", "selected", "slice", "snapshot", "step", "to_html", "unit",
         "view",
     }  # fmt: skip
+
+
+def test_pictures_to_choose_from_are_the_datasets_where_there_is_one():
+    pictures = torch.rand(9, 3, 20, 28, generator=torch.Generator().manual_seed(0))
+    lens = nl.Lens(small(), dataset=pictures)
+    assert [sample["name"] for sample in lens._samples] == [f"picture {i}" for i in range(6)]
+    np.testing.assert_allclose(np.asarray(lens.session.net.picture(lens.picture)), pictures[0].numpy(), atol=1 / 255)
+    assert "net.samples" not in lens.code(), "the network itself has none"
+    lens.close()
+    plain = nl.Lens(small())
+    assert "net.samples" not in plain.code()
+    plain.close()

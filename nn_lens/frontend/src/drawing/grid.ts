@@ -32,7 +32,7 @@ export class Grid {
   private readonly canvas = el("canvas", { role: "img" });
   private readonly mark = el("div", { class: "mark" });
   /** The same place in every tile. */
-  private readonly places = el("canvas", { class: "places", "aria-hidden": "true" });
+  private readonly places = el("canvas", { class: "places", "aria-hidden": "true", hidden: true });
   private place: { row: number; column: number } | null = null;
   private placed = "";
   private readonly frame: HTMLElement;

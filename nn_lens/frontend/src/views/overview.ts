@@ -67,13 +67,20 @@ export class OverviewView extends AnswerView<"overview"> {
     const { sight, selection } = this.store;
     this.stops.replaceChildren(
       ...stops.map(({ name, layer, channel, value }, i) => {
-        const says = `${name}: at ${layer} unit ${channel} answers most, ${short(value)}`;
+        const here = sight.layers.has(layer); // an exported page may not hold it
+        const missing = here ? "" : "; not in this page";
+        const says = `${name}: at ${layer} unit ${channel} answers most, ${short(value)}${missing}`;
         const canvas = el("canvas", { role: "img", "aria-label": says });
         if (sheet) drawFrom(canvas, sheet, i, stops.length);
         const label = el("span", { class: "caption" });
         write(label, cut(name, NAME), "");
         const go = () => sight.select(layer, selection.channel);
-        return el("button", { type: "button", class: "tile", title: says, onclick: go }, canvas, label);
+        return el(
+          "button",
+          { type: "button", class: "tile", title: says, disabled: !here, onclick: go },
+          canvas,
+          label,
+        );
       }),
     );
   }
