@@ -100,7 +100,9 @@ export class Panel {
       view.root.hidden = !store.shows(name);
       if (!view.root.hidden) view.draw();
     }
-    this.side?.toggleAttribute("hidden", !this.views.some(({ name, view }) => VIEWS[name].beside && !view.root.hidden));
+    const beside = this.side !== null && this.views.some(({ name, view }) => VIEWS[name].beside && !view.root.hidden);
+    this.side?.toggleAttribute("hidden", !beside);
+    this.root.classList.toggle("beside", beside);
     this.asleep.drawn();
     this.enlarger.refresh();
     this.root.dataset.view = store.look.view;

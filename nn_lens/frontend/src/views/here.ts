@@ -79,7 +79,7 @@ export class HereView extends View {
     const image = store.imageOf(layer, unit);
     if (image?.page.sheet) drawFrom(canvas, image.page.sheet, image.index, image.page.channels.length);
     canvas.classList.toggle("none", !image);
-    canvas.classList.toggle("making", !image && store.isAsked("here"));
+    root.classList.toggle("making", !image && store.isAsked("here"));
     const label = image ? `Maximizing image of ${name}` : `${name}, its image is not made yet`;
     canvas.setAttribute("aria-label", this.words(label));
   }
