@@ -17,4 +17,4 @@ def pytest_runtest_call(item: pytest.Item) -> None:
         if text.startswith(TEXTS) and not {"image/png", "text/html"} & data.keys():
             pytest.fail(f"a cell shows text in place of a picture: {text[:80]}", pytrace=False)
         if "image/png" in data:
-            print("picture")  # counted by the test that runs this
+            print(f"picture in {item.name}")  # counted by the test that runs this
