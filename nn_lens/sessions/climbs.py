@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +30,11 @@ class Climb:
 class Climbs:
     """The runs of a page: on small canvases one; on larger ones that of one unit, then all others; on large ones one each.
 
-    goals: by row of the page.
+    goals: by row of the page. own: the user's pictures, for units that are hard to turn on.
     """
 
-    def __init__(self, net: Network, goals: Mapping[int, Unit | Direction], seed: int) -> None:
-        self._net, self._goals, self._seed = net, goals, seed
+    def __init__(self, net: Network, goals: Mapping[int, Unit | Direction], seed: int, own: Sequence[Any] = ()) -> None:
+        self._net, self._goals, self._seed, self._own = net, goals, seed, own
         self._waiting, self._begun = list(goals), list[Climb]()
         plan = read_goal(net, [goals[self._waiting[0]]])
         self._each = grows(net, plan)
@@ -65,7 +66,7 @@ class Climbs:
 
     def _begin(self, rows: list[int]) -> Climb:
         self._waiting = [row for row in self._waiting if row not in rows]
-        run = Run(self._net, [self._goals[row] for row in rows], seed=self._seed)
+        run = Run(self._net, [self._goals[row] for row in rows], seed=self._seed, own=self._own)
         climb = Climb(rows, run, run.steps())
         self._begun.append(climb)
         return climb

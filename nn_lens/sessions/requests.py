@@ -141,7 +141,7 @@ def page(
         return
     goals = {i: _against(net, units[i]) if negative else units[i] for i in missing}  # type: ignore[arg-type]
     sign = -1 if negative else 1
-    climbs = Climbs(net, goals, seed)
+    climbs = Climbs(net, goals, seed, [] if session.dataset is None else [session.dataset])
     blank = _entry(climbs.blank, np.nan, 0, "")
     found = [blank if entry is None else entry for entry in found]
     while climbs.left:

@@ -24,6 +24,7 @@ class GraphFacts:
 
     `flowing`: whether the gradient has to be let through where the model cuts it. `cut`: the layer that no gradient
     comes from all the same, "" for the model's answer, None where there is none. `work`: multiplications and additions.
+    `rectifiers`: how many calls there are in all.
     """
 
     last_rectifiers: frozenset[int]
@@ -31,6 +32,12 @@ class GraphFacts:
     flowing: bool = False
     cut: str | None = None
     work: float = 0.0
+    rectifiers: int = 0
+
+    def opened(self, more: int) -> frozenset[int]:
+        """The last rectifiers, and as many `more` as stand nearest before them."""
+        before = [n for n in range(self.rectifiers) if n not in self.last_rectifiers]
+        return self.last_rectifiers | frozenset(before[-more:])
 
 
 def graph_facts(net: Network, plan: Plan) -> GraphFacts:
@@ -63,4 +70,4 @@ def _facts(net: Network, plan: Plan, flowing: bool) -> GraphFacts:
         last = frozenset[int]().union(*(noted.behind(m) for m in maps.values()))
     cut = next((name for name, m in maps.items() if not m.requires_grad), None)
     bytes_each = sum(s.nbytes() for pointer, s in kept.items() if pointer not in weights)
-    return GraphFacts(last, bytes_each, flowing, cut, work.get_total_flops())
+    return GraphFacts(last, bytes_each, flowing, cut, work.get_total_flops(), noted.calls)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ STEPS = 128  # until the pictures rest
 MEMORY = 512 << 20  # bytes that one batch may keep for its backward pass
 _MOST_PICTURES = 32  # in one batch
 _FINISHED = 16  # steps by which a unit that can be on has to be: a shorter run is a first look, and not mended
+_OFF = 4  # last steps at exactly 0, after which a unit counts as off
+_WAKING = 40  # steps through more rectifiers that a unit without a gradient gets
 _SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture; later ones are short
 _DEVIATIONS = 3.5  # of a signal that a unit sees, root of the sum of squares, at least: noise seldom does better
 
@@ -173,13 +175,15 @@ def maximize_steps(
 class Run:
     """One maximization: its pictures cut into batches that fit the memory. Take the `steps`, then the `result`.
 
-    `exact`: whether it starts from exact maximizers of the linear units of a first layer.
+    `exact`: whether it starts from exact maximizers of the linear units of a first layer. own: pictures or datasets of the
+    user's, from which dead units may start.
     """
 
     @torch.inference_mode(False)
     def __init__(
         self, net: Network, goal: Goal, steps: int | None = None, seed: int | Sequence[int] = 0, size: Any = None,
         parametrization: Parametrization | None = None, transform: Transform | None = None, exact: bool = True,
+        own: Sequence[Any] = (),
     ) -> None:  # fmt: skip
         self._start = time.perf_counter()
         self.net = as_network(net)
@@ -188,7 +192,8 @@ class Run:
         plan = self.plan = read_goal(self.net, goal, size, transform.padding if transform is not None else 0)
         n = len(plan.names)
         self.seeds = [seed] * n if isinstance(seed, int) else list(seed)
-        facts, large = graph_facts(self.net, plan), grows(self.net, plan)
+        facts = self._facts = graph_facts(self.net, plan)
+        large = grows(self.net, plan)
         self.bytes_each = facts.bytes_each
         self.limit = steps or (usual_steps(facts.work) if large else STEPS)
         one_by_one = large and self.net.device.type == "cpu"
@@ -211,7 +216,7 @@ class Run:
             for i in range(0, n, most)
         ]
         self.history: list[np.ndarray] = []
-        self._revival = revival_for(self.net)
+        self._revival = revival_for(self.net, own)
 
     def steps(self) -> Iterator[Step]:
         """The steps as they happen."""
@@ -230,7 +235,9 @@ class Run:
         if not self._stage.is_whole:  # it was stopped before
             self._move_to(whole_stage(self.settings, len(self.history)))
         pictures, activations = (np.concatenate(x) for x in zip(*(b.look() for b in self.batches), strict=True))
-        off = [i for i, a in enumerate(activations) if a <= 0 and self.plan.unit(i) and self.settings.lively]
+        off = [
+            i for i, a in enumerate(activations) if self.plan.unit(i) and (a == 0 or (a < 0 and self.settings.lively))
+        ]
         if off and len(self.history) >= _FINISHED:
             self._settle(off, pictures, activations)
         history = np.stack(self.history) if self.history else np.zeros((0, len(self.plan.names)), np.float32)
@@ -305,11 +312,14 @@ class Run:
         off = np.concatenate([~batch.moved() for batch in self.batches])
         if self.settings.lively:
             off |= np.max(self.history, axis=0) <= 0
+        off |= (np.stack(self.history[-_OFF:]) == 0).all(0)  # what it reads is off
         return [i for i in np.flatnonzero(off).tolist() if self.plan.unit(i) is not None]
 
     @torch.inference_mode(False)
     def _revive(self, again: bool) -> None:
-        """Starts dead units anew: without a gradient from another seed, then from a real picture that turns them on."""
+        """Starts dead units anew: those without a gradient from where one through more rectifiers leads, or from another
+        seed; the second time all from a real picture that turns them on.
+        """
         dead, drawn_as, plan = self._dead(), self._stage.settings.parametrization, self._stage.settings.plan
         pictures = self._revival.starts(dead, plan) if dead and again else {}
         for batch in self.batches:
@@ -318,13 +328,29 @@ class Run:
                 if row in pictures and drawn_as.free is not None:
                     batch.ascent.restart(i, drawn_as.free(pictures[row][None])[0])
                 elif not batch.moved()[i]:
-                    another = self._generator(row, 1 + again)
-                    batch.ascent.restart(i, drawn_as.start(plan.shape, [another])[0])
+                    batch.ascent.restart(i, self._woken(row, 1 + again))
+
+    def _woken(self, row: int, attempt: int) -> torch.Tensor:
+        """Free variables that turn a unit on, found with more of the rectifiers before it open; where none are, another start.
+
+        In a depthwise-separable network a channel's only way to the input may lead through several that are off.
+        """
+        settings, generator = self._stage.settings, self._generator(row, attempt)
+        drawn_as = settings.parametrization
+        start = drawn_as.start(settings.plan.shape, [generator]).to(self.net.device)
+        settings = replace(settings, lively=self._facts.opened(attempt))
+        waking = Batch(settings, [row], start.clone(), [generator], _WAKING)
+        for _ in range(_WAKING if drawn_as.free is not None else 0):
+            waking.step(None)
+            if waking.scores[0] > 0:
+                found: torch.Tensor = drawn_as.free(waking.pictures)[0]  # type: ignore[misc]
+                return found
+        return start[0]
 
     @torch.inference_mode(False)
     def _settle(self, off: list[int], pictures: np.ndarray, activations: np.ndarray) -> None:
         """Lifts units that are off on their own final picture, without transforms: from there, at the same or twice the
-        contrast, or from a real picture.
+        contrast, from a real picture, or woken.
         """
         free = self.settings.parametrization.free
         if free is None:
@@ -334,6 +360,7 @@ class Run:
             own = torch.from_numpy(pictures[row])
             start = free(torch.stack([own, own, *([real[row]] if row in real else [])]))
             start[1] *= 2
+            start = torch.cat([start, *(self._woken(row, more)[None].cpu() for more in (1, 2))])
             settled = self._batch([row] * len(start), _SETTLING, start.to(self.net.device))
             for _ in range(_SETTLING):
                 settled.step(None)
@@ -354,7 +381,7 @@ class Run:
                     f"no gradient comes through: the model runs {layer}under torch.inference_mode or torch.no_grad, on "
                     f"detached or on quantized numbers; this is where it started, not a maximum"
                 )
-            elif row in dead and value <= 0:
+            elif (row in dead and value <= 0) or (value == 0 and self.plan.unit(row)):
                 notes.append(self._why_dead(row, bool(moved[row])))
             elif not moved[row]:
                 notes.append(

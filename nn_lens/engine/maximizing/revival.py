@@ -1,5 +1,6 @@
 """Bringing a unit to life that no gradient reaches: starting from the real picture that drives it most.
 
+The user's own pictures come first, then those that installed packages ship.
 Signals, volumes, sequences and vectors, of which no package ships any, start from the random one that does.
 """
 
@@ -15,23 +16,26 @@ import torch.nn.functional as F
 from nn_lens.engine.maximizing.inputs import in_unit_range, place_dims, random, rest
 from nn_lens.engine.maximizing.plan import Plan
 from nn_lens.engine.network.network import Network, receptive_field
+from nn_lens.engine.pictures.datasets import Source
 from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.units import Unit
 
 _PLACES = 3  # a picture's strongest places that are tried as a start
 _RANDOM = 64  # random inputs
+_OWN = 128  # pictures of a dataset of the user's
 
 
 class Revival:
-    """Starts for the dead units of a plan, looked for in views of real pictures, whole and enlarged.
+    """Starts for the dead units of a plan, looked for in views of real pictures.
 
-    The pictures are the network's samples, or those that installed packages ship.
+    The pictures are `own`, whatever a dataset may be, or the network's, as they are; and its samples, or those that
+    installed packages ship, whole and enlarged.
     """
 
     called = "views of real pictures"
 
-    def __init__(self, net: Network) -> None:
-        self.net = net
+    def __init__(self, net: Network, own: Sequence[Any] = ()) -> None:
+        self.net, self.own = net, own
         self._views: torch.Tensor | None = None
 
     @property
@@ -42,7 +46,7 @@ class Revival:
     def starts(self, rows: Sequence[int], plan: Plan) -> dict[int, torch.Tensor]:
         """By row of a plan, the (C,H,W) canvas cut from a real picture that drives its unit most; only where above 0."""
         if self._views is None:
-            self._views = _views(self.net)
+            self._views = _views(self.net, self.own)
         layer = plan.layer
         if self._views is None or layer is None:
             return {}
@@ -96,9 +100,9 @@ class RandomRevival:
         return best
 
 
-def revival_for(net: Network) -> Revival | RandomRevival:
-    """What looks for starts for dead units, by the kind of input."""
-    return Revival(net) if net.kind == "picture" else RandomRevival(net)
+def revival_for(net: Network, own: Sequence[Any] = ()) -> Revival | RandomRevival:
+    """What looks for starts for dead units, by the kind of input. own: pictures or datasets of the user's."""
+    return Revival(net, own) if net.kind == "picture" else RandomRevival(net)
 
 
 def _values(unit: Unit, plan: Plan, maps: torch.Tensor) -> torch.Tensor:
@@ -119,12 +123,22 @@ def _random(net: Network, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.cat([noise[: _RANDOM // 2], smooth])
 
 
-def _views(net: Network) -> torch.Tensor | None:
-    """(N,C,H,W): each real picture whole, its middle and its four corners at twice the size; None without pictures."""
+def _views(net: Network, own: Sequence[Any]) -> torch.Tensor | None:
+    """(N,C,H,W): the first pictures of each of the user's sources; each sample whole, its middle and its four corners at
+    twice the size; None without pictures.
+    """
     height, width = net.input_shape[1:]
     views = []
-    for source in (net.samples or sample_pictures(net.input_shape)).values():
-        whole = net.picture(source).float()
+    for source in (*own, net.dataset):
+        if source is not None:
+            taken = 0
+            for batch in Source(net, source).batches(net.batch_size()):
+                views += [*batch.pictures[: _OWN - taken].float()]
+                taken += len(batch.pictures)
+                if taken >= _OWN:
+                    break
+    for sample in (net.samples or sample_pictures(net.input_shape)).values():
+        whole = net.picture(sample).float()
         large = F.interpolate(whole[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
         corners = [(0, 0), (0, width), (height, 0), (height, width), (height // 2, width // 2)]
         views += [whole, *(large[:, top : top + height, left : left + width] for top, left in corners)]
