@@ -83,6 +83,21 @@ def test_boxes_are_cut_at_the_border():
     assert field.box(111, 111) == (219, 219, 224, 224)
 
 
+@pytest.mark.parametrize(("dilation", "side"), [(60, 144), (60, 130), (20, 144), (24, 64), (7, 33)])
+def test_dilated_kernels_with_weights_in_the_padding(dilation, side):
+    """A box whose outer weight lies in the padding ends inside the input, and is no whole one."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=dilation, dilation=dilation), nn.Conv2d(4, 4, 5, padding=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2),
+    )  # fmt: skip
+    net = nl.Network(model, (3, side, side + 9), False)
+    for layer, size in (("0", 2 * dilation + 1), ("1", 2 * dilation + 5)):
+        field = nl.receptive_field(net, layer)
+        assert field.size == (size, size)
+        assert field.stride == (1, 1)
+        assert field.offset == (-(size // 2), -(size // 2))
+
+
 def test_marks_that_would_be_too_many_are_never_made():
     """Of the attention of all places to all, of a large canvas, they would fill the memory."""
     rows, columns = (Marks(torch.ones(shape), shape) for shape in ((1, 1 << 20, 1), (1, 1, 1 << 20)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from nn_lens.sessions import requests
 def network(side: int) -> nl.Network:
     torch.manual_seed(0)
     widths = (3, 6, 8)
-    convs = [m for a, b in zip(widths, widths[1:], strict=False) for m in (nn.Conv2d(a, b, 5, 2, 2), nn.ReLU())]
+    convs = [m for a, b in pairwise(widths) for m in (nn.Conv2d(a, b, 5, 2, 2), nn.ReLU())]
     wide = [nn.Conv2d(8, 8, 3, padding=8, dilation=8), nn.ReLU()] if side > 48 else []
     wider = [nn.Conv2d(8, 8, 3, padding=8, dilation=8, groups=8), nn.ReLU()] if side > 128 else []
     model = nn.Sequential(*convs, *wide, *wider, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
@@ -45,7 +47,7 @@ def test_the_chosen_unit_comes_first_and_all_are_as_they_are_alone(side, first_o
     pages = session.run(work)
     session.close()
     assert [p.finished for p in pages] == [False] * (len(pages) - 1) + [True]
-    assert all(a <= b for a, b in zip(seen, seen[1:], strict=False))  # it goes on, and never back
+    assert all(a <= b for a, b in pairwise(seen))  # it goes on, and never back
     last = pages[-1]
     assert last.step <= last.steps
     for i, unit in enumerate(units):

@@ -221,7 +221,7 @@ class _Steps(NamedTuple):
 def _steps(ends: Ends, axis: int, n: int) -> _Steps:
     """How boxes of a layer go on along one axis of an input of `n` places."""
     start, stop = ends.line(ends.walks(axis))
-    run = _middle_run((start > 0) & (stop < n) & (stop > start))
+    run = _middle_run((start > 0) & (stop < n) & (stop > start), stop - start)
     a, b = start[run], stop[run]
     for period in range(1, min(len(a) // 2, _LONGEST_PERIOD) + 1):
         step = int(a[period] - a[0])
@@ -233,12 +233,17 @@ def _steps(ends: Ends, axis: int, n: int) -> _Steps:
     return _Steps(*_cut_steps(start, stop, n), False)
 
 
-def _middle_run(uncut: np.ndarray) -> slice:
-    """The middle of the longest run of boxes that no border cuts: at its ends, some may see less than others."""
+def _middle_run(uncut: np.ndarray, sizes: np.ndarray) -> slice:
+    """The middle of the longest run of boxes that no border cuts: at its ends, some may see less than others.
+
+    Of the runs with the largest box: where a dilated kernel has an outer weight in the padding, its box ends inside the
+    input, and is cut all the same.
+    """
     edges = np.flatnonzero(np.diff(np.concatenate([[0], uncut, [0]])))
     if len(edges) == 0:
         return slice(0, 0)
-    longest = int(np.argmax(edges[1::2] - edges[::2]))
+    most = np.array([sizes[first:last].max() for first, last in zip(edges[::2], edges[1::2], strict=True)])
+    longest = int(np.argmax(np.where(most == most.max(), edges[1::2] - edges[::2], 0)))
     first, last = int(edges[2 * longest]), int(edges[2 * longest + 1])
     aside = max((last - first) // 4, (last - first - _LONGEST_RUN) // 2) if last - first > _PERIODS else 0
     return slice(first + aside, last - aside)
