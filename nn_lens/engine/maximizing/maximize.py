@@ -7,7 +7,6 @@ one batch, each on a canvas just larger than its receptive field, and units that
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from nn_lens.engine.maximizing import parametrizations, transforms
+from nn_lens.engine.maximizing import defaults, parametrizations
 from nn_lens.engine.maximizing.ascent import size_of
 from nn_lens.engine.maximizing.batch import Batch, Settings
 from nn_lens.engine.maximizing.figure import inputs_figure
 from nn_lens.engine.maximizing.graph import graph_facts
 from nn_lens.engine.maximizing.growth import LOOK, Stage, first_stage, grows, later_stages, usual_steps, whole_stage
-from nn_lens.engine.maximizing.inputs import in_unit_range, mean_and_deviation
 from nn_lens.engine.maximizing.linear import in_first_layer, maximizers_of
 from nn_lens.engine.maximizing.parametrizations import Parametrization
 from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal
@@ -31,7 +29,6 @@ from nn_lens.engine.maximizing.revival import revival_for
 from nn_lens.engine.maximizing.starts import first_variables
 from nn_lens.engine.maximizing.transforms import Transform
 from nn_lens.engine.network.arrays import as_numpy
-from nn_lens.engine.network.inputs import places_of
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError
@@ -46,7 +43,6 @@ _FINISHED = 16  # steps by which a unit that can be on has to be: a shorter run 
 _OFF = 4  # last steps at exactly 0, after which a unit counts as off
 _WAKING = 40  # steps through more rectifiers that a unit without a gradient gets
 _SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture; later ones are short
-_DEVIATIONS = 3.5  # of a signal that a unit sees, root of the sum of squares, at least: noise seldom does better
 
 
 class Step:
@@ -199,8 +195,8 @@ class Run:
         one_by_one = large and self.net.device.type == "cpu"
 
         def settings(plan: Plan) -> Settings:
-            moves = transform if transform is not None else _usual_transform(plan)
-            drawn_as = parametrization or _usual_parametrization(self.net, plan, moves)
+            moves = transform if transform is not None else defaults.transform_of(plan)
+            drawn_as = parametrization or defaults.parametrization_of(self.net, plan, moves)
             drawn_as = parametrizations.along_steps(drawn_as) if plan.kind == "sequence" else drawn_as
             return Settings(self.net, plan, drawn_as, moves, facts.last_rectifiers, facts.flowing, one_by_one)
 
@@ -411,24 +407,3 @@ class Run:
         names = [name for name, t in floats if not bool(torch.isfinite(t).all())]
         several = f" and {len(names) - 1} more" if len(names) > 1 else ""
         return f": {names[0]}{several} of the network's weights holds NaN or infinite values" if names else ""
-
-
-def _usual_transform(plan: Plan) -> Transform:
-    if plan.single is not None and plan.single.still:
-        return transforms.NONE
-    return transforms.of_kind(plan.kind, places_of(plan.kind, plan.shape), plan.whole)
-
-
-def _usual_parametrization(net: Network, plan: Plan, transform: Transform) -> Parametrization:
-    """Fourier, whose usual contrast is meant for what the goal sees of the canvas: all else may stay grey."""
-    if plan.kind == "vector":
-        return parametrizations.vector()
-    sides = zip(plan.field, places_of(plan.kind, plan.shape), strict=True)
-    seen = [min(1.0, (field + 2 * transform.shift) / side) for field, side in sides]
-    share = math.prod(seen) ** 0.5
-    if in_unit_range(plan.kind):
-        return parametrizations.fourier(contrast=parametrizations.CONTRAST * share)
-    mean, deviation = mean_and_deviation(net)
-    numbers = math.prod(plan.field) * len(mean)
-    least = _DEVIATIONS / numbers**0.5  # of few numbers, noise often has more than one deviation in all
-    return parametrizations.signal(contrast=share * max(1.0, least), mean=mean, deviation=deviation)
