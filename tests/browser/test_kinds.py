@@ -67,7 +67,7 @@ def no_picture_words(panel: Panel) -> None:
 
 def test_a_signal_is_a_curve_and_its_maps_are_bars(notebook):
     panel = shown(notebook, 0, "0:1")
-    assert panel.text(".picture-card h3") == "Signal"
+    assert panel.text(".picture-card h3") == "signal 0"  # the first of the dataset
     assert panel.page.locator(".nn-lens .sample").count() == 6
     no_picture_words(panel)
     values = np.array(notebook.python("result = nl.activations(signals, lens.picture, '0').maps[1].tolist()"))
@@ -87,7 +87,7 @@ def test_a_signal_is_a_curve_and_its_maps_are_bars(notebook):
 
 def test_the_slices_of_a_volume(notebook):
     panel = shown(notebook, 1, "0:1")
-    assert panel.text(".picture-card h3") == "Volume"
+    assert panel.text(".picture-card h3") == "volume 0"
     no_picture_words(panel)
     for at, of_map in ((0, 0), (7, 5)):
         panel.slide("slice", at)
@@ -108,7 +108,7 @@ def test_the_slices_of_a_volume(notebook):
 
 def test_the_steps_of_a_sequence(notebook):
     panel = shown(notebook, 2, "steps:1")
-    assert panel.text(".picture-card h3") == "Sequence"
+    assert panel.text(".picture-card h3") == "sequence 0"
     assert panel.page.locator(".nn-lens input.slice").is_hidden()
     assert panel.page.locator(".nn-lens .camera").count() == 0
     no_picture_words(panel)

@@ -120,11 +120,10 @@ def test_at_default_settings_a_notebook_shows_the_last_state(opened, lab):
         notebook.python("import base64; result = base64.b64encode(lens._snapshot).decode()")
     )
     assert saved()[PICTURE] == first[PICTURE], "the same bytes while nothing changes"
+    before = notebook.python("import hashlib; result = hashlib.md5(lens._snapshot).hexdigest()")
     panel.slide("unit", 5)
     panel.wait_for_unit("relu1:5")
-    before = notebook.python("import hashlib; result = hashlib.md5(lens._snapshot).hexdigest()")
-    notebook.page.wait_for_timeout(2500)
-    notebook.until(f"result = hashlib.md5(lens._snapshot).hexdigest() != {before!r} or len(lens._snapshot) > 0", True)
+    notebook.until(f"result = hashlib.md5(lens._snapshot).hexdigest() != {before!r}", True)
     assert saved()[PICTURE] != first[PICTURE], "it is renewed"
     assert root.evaluate("e => e.isConnected"), "and the panel that is shown stays as it is"
     assert "widgets" not in json.loads((folder / "default.ipynb").read_text())["metadata"]

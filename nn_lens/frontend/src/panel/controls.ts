@@ -45,7 +45,7 @@ export class Controls {
   private readonly help: Help;
   private readonly menu: Menu;
   /** Only where a host can do it. */
-  private readonly dock = el("button", { type: "button", class: "dock", hidden: true }, "⧉");
+  private readonly dock = el("button", { type: "button", class: "dock", hidden: true }, "↗");
   private timer = 0;
   private readonly switches = new Map<string, HTMLButtonElement>();
 
