@@ -87,7 +87,7 @@ def test_a_signal_is_a_curve_and_its_maps_are_bars(notebook):
 
 def test_the_slices_of_a_volume(notebook):
     panel = shown(notebook, 1, "0:1")
-    assert panel.text(".picture-card h3") == "volume 0"
+    assert panel.text(".picture-card h3") == "your volume"
     no_picture_words(panel)
     for at, of_map in ((0, 0), (7, 5)):
         panel.slide("slice", at)
@@ -108,7 +108,7 @@ def test_the_slices_of_a_volume(notebook):
 
 def test_the_steps_of_a_sequence(notebook):
     panel = shown(notebook, 2, "steps:1")
-    assert panel.text(".picture-card h3") == "sequence 0"
+    assert panel.text(".picture-card h3") == "your sequence"
     assert panel.page.locator(".nn-lens input.slice").is_hidden()
     assert panel.page.locator(".nn-lens .camera").count() == 0
     no_picture_words(panel)

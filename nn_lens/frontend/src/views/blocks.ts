@@ -49,7 +49,7 @@ export class BlocksView extends AnswerView<"blocks"> {
   private readonly frame: HTMLElement;
   private readonly groups = el("div", { class: "groups", role: "group", "aria-label": "groups of units" });
   private readonly explained = el("p", { class: "words" });
-  private readonly bar = el("progress", { max: 1, hidden: true, "aria-label": "images of units" });
+  private readonly bar = el("progress", { max: 1, hidden: true });
   private gridKey = "";
   /** The group whose places are shown, -1 for all units. */
   private group = -1;
@@ -58,6 +58,7 @@ export class BlocksView extends AnswerView<"blocks"> {
     super(store, "blocks", "blocks");
     const label = "the strongest unit of each place; arrow keys choose a place";
     this.frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, this.canvas, this.box);
+    this.bar.setAttribute("aria-label", this.words("images of units"));
     this.tools.append(this.bar);
     this.note.classList.add("above");
     this.body.append(this.frame, this.explained, this.groups);

@@ -36,13 +36,15 @@ export async function decodeMistakes(head: Message, [sheet]: DataView[]): Promis
 export class MistakesView extends View {
   private readonly look = el("button", { type: "button", class: "look" }, "Look for mistakes");
   private readonly stop = el("button", { type: "button", class: "stop" }, "Stop");
-  private readonly bar = el("progress", { max: 1, "aria-label": "pictures seen" });
+  private readonly bar = el("progress", { max: 1 });
   private readonly words_ = el("p", { class: "words" });
-  private readonly tiles = el("div", { class: "wrong", role: "group", "aria-label": "pictures that are called wrong" });
+  private readonly tiles = el("div", { class: "wrong", role: "group" });
   private painted: Mistakes | null = null;
 
   constructor(store: Store) {
     super(store, "mistakes", "mistakes");
+    this.bar.setAttribute("aria-label", this.words("pictures seen"));
+    this.tiles.setAttribute("aria-label", this.words("pictures that are called wrong"));
     this.look.addEventListener("click", () => {
       store.asking.goOn("mistakes");
       store.asking.demand("mistakes");

@@ -173,7 +173,7 @@ export class PictureView extends View {
     this.map.hidden = !mapped;
     this.overlayLabel.hidden = !mapped;
     const name = picture ? picture.name || this.words("your picture") : "";
-    say(this.heading, name ? cut(name, 11) : this.title);
+    say(this.heading, name ? cut(name, 16) : this.title);
     this.heading.title = name ? `${this.title}: ${name}` : "";
     this.note.hidden = picture !== null;
     say(this.note, picture ? "" : this.noPicture());
