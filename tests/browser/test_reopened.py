@@ -82,6 +82,7 @@ def test_a_notebook_without_its_kernel_shows_the_last_state(panel, lab):
           const id = '@jupyter-widgets/jupyterlab-manager:saveWidgetState';
           if (!commands.isToggled(id)) await commands.execute(id);
           await context.save();
+          await commands.execute(id); // as it is by default, for all notebooks to come
           await shell.currentWidget.sessionContext.shutdown();
           return context.model.toJSON().metadata.widgets;
         }"""
