@@ -92,7 +92,7 @@ def test_unusual_pictures_are_read_at_their_range(give, as_array):
     [
         (lambda f: f / "missing.png", "There is no file"),
         (lambda f: f, "It is a folder"),
-        (lambda f: f / "b.txt", r"'b\.txt' is no picture"),
+        (lambda f: f / "b.txt", r"'b\.txt' is not a picture that can be read"),
         (lambda f: f / "cut.png", "cut off or damaged"),
         (lambda _: "quux://x/y.png", "Protocol not known: quux"),
         (lambda _: None, "None is no picture; pass a path"),

@@ -97,7 +97,7 @@ JPEG = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 90
 BAD = {
     "missing": ("no_such.png", "no file 'no_such.png'"),
     "text": (b"this is no picture", "is not a picture that can be read"),
-    "empty": (b"", "no picture"),
+    "empty": (b"", "is not a picture that can be read"),
     "truncated": (JPEG[: len(JPEG) // 2], "cut off"),
     "number": (3, "a path, bytes, a PIL image"),
     "range": (np.full((5, 5, 3), 200.0), r"\[0,1\].*200"),

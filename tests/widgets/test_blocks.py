@@ -42,7 +42,7 @@ def test_places_come_first_then_units_then_groups(lens):
 def test_images_of_groups_are_kept_for_next_time(lens, monkeypatch):
     talk = Conversation(lens)
     talk.ask("blocks", layer="1")
-    monkeypatch.setattr("nn_lens.sessions.requests.Run", None)
+    monkeypatch.setattr("nn_lens.sessions.climbs.Run", None)
     assert [head["type"] for head, _ in talk.ask("blocks", layer="1")][-1] == "done"
 
 

@@ -95,7 +95,7 @@ def test_a_new_picture_brings_its_maps_with_it(lens, talk):
     pushed = talk.until_end(expect["id"])[1]
     asked = talk.ask("maps", layer="0")[0]
     assert [bytes(b) for b in pushed[1]] == [bytes(b) for b in asked[1]]
-    lens.view = "filters"
+    lens.view = "kernel"
     lens.picture = PICTURE
     assert sum(c["type"] == "expect" for c, _ in talk.sent) == 1, "a view without maps needs none"
 
