@@ -66,8 +66,13 @@ def test_hovering_ranks_units_with_their_images(panel):
     frame = panel.page.locator(".nn-lens .frame").first
     frame.click()
     panel.page.wait_for_function(
-        "() => [...document.querySelectorAll('.nn-lens .ranked canvas')].every((c) => !c.matches('.none'))"
+        """() => {
+          const images = [...document.querySelectorAll('.nn-lens .ranked canvas')];
+          return images.length > 0 && images.every((c) => !c.matches('.none'));
+        }"""
     )
+    drawn = panel.pixels(".ranked canvas")
+    assert drawn.std() > 0, "an image, and no blank tile"
     panel.page.keyboard.press("Escape")
 
 
