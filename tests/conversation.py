@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import threading
+
+import numpy as np
+from PIL import Image
 
 from nn_lens.widgets.table import TABLE
 
@@ -49,3 +53,8 @@ class Conversation:
 
     def ask(self, what, **content):
         return self.until_end(self.want(what, **content))
+
+
+def image_of(data: bytes) -> np.ndarray:
+    """The pixels of an encoded image."""
+    return np.asarray(Image.open(io.BytesIO(data)))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 import torch
-from conversation import Conversation
+from conversation import Conversation, image_of
 from models import small
 from PIL import Image
 from torch.utils.data import TensorDataset
@@ -36,10 +34,6 @@ def talk(lens):
     return Conversation(lens)
 
 
-def picture_of(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)))
-
-
 def test_examples_are_the_engines(lens, talk):
     *_, (head, buffers), (end, _) = talk.ask("examples", layer="3", channel=2)
     assert end["type"] == "done"
@@ -50,7 +44,7 @@ def test_examples_are_the_engines(lens, talk):
     np.testing.assert_allclose(head["activations"], [e.activation for e in expected], rtol=1e-5)
     tiles = images.pad([e.patch for e in expected])
     assert head["tiles"] == len(tiles)
-    shown = picture_of(buffers[0]).astype(int)
+    shown = image_of(buffers[0]).astype(int)
     assert abs(shown - images.sheet(tiles, len(tiles))).mean() < 8, "a JPEG of the same patches"
     quantiles, counts, edges = (np.frombuffer(b, np.float32) for b in buffers[1:])
     np.testing.assert_allclose(quantiles, found.quantiles("3:2", np.linspace(0, 1, 101)), rtol=1e-5)
@@ -92,7 +86,7 @@ def test_attributions_are_the_engines(lens, talk):
         # By hand: the table's orange or blue over the grey picture, as opaque as the map is strong; nothing is pooled at 20x28.
         grey = 255 * expected.picture.mean(0)
         for i, values in enumerate((expected.map, expected.control)):
-            shown = picture_of(buffers[0])[:, i * 28 : (i + 1) * 28].astype(float)
+            shown = image_of(buffers[0])[:, i * 28 : (i + 1) * 28].astype(float)
             most = np.percentile(abs(values), 99)
             for y, x in ((0, 0), (7, 13), (19, 27), np.unravel_index(values.argmax(), values.shape)):
                 opaque = min(1, abs(values[y, x]) / most) if most else 0
@@ -126,7 +120,7 @@ def test_what_feeds_a_unit_with_its_pictures(lens, talk):
     np.testing.assert_allclose([u["weight"] for u in last["units"]], expected.weights, rtol=1e-5)
     assert not any(u["picture"] for u in first["units"])
     assert all(u["picture"] for u in last["units"])
-    shown = picture_of(messages[-1][1][0])
+    shown = image_of(messages[-1][1][0])
     pictures = [images.rgb(nl.maximize(lens.session.net, list(expected.units)).images)]
     tiles = images.pad(list(pictures[0]))
     assert abs(shown.astype(int) - images.sheet(tiles, len(tiles))).mean() < 8
@@ -171,7 +165,7 @@ def test_a_unit_stands_beside_random_directions(lens, talk):
         np.testing.assert_allclose(row["activations"], [e.activation for e in top], rtol=1e-4)
         assert row["apart"] == pytest.approx((values.max() - values.mean()) / values.std(), rel=1e-3)
     patches = [e.patch for unit in found.units for e in found.top[unit]]
-    shown = picture_of(buffers[0]).astype(int)
+    shown = image_of(buffers[0]).astype(int)
     assert abs(shown - images.sheet(images.pad(patches), len(patches))).mean() < 8
 
 
@@ -185,7 +179,7 @@ def test_pictures_are_laid_out_first_quickly_then_well(lens, talk):
         low, span = expected.min(0), np.ptp(expected, axis=0)
         np.testing.assert_allclose(points, (expected - low) / span, atol=1e-4)
         assert np.frombuffer(buffers[1], np.int32).tolist() == list(range(37))
-        thumbnail = picture_of(buffers[2])[: head["height"], : head["width"]].astype(int)
+        thumbnail = image_of(buffers[2])[: head["height"], : head["width"]].astype(int)
         assert abs(thumbnail - images.rgb(X[:1].numpy())[0]).mean() < 10
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 import torch
-from conversation import Conversation
+from conversation import Conversation, image_of
 from models import small
 from PIL import Image
 from reference.planted import picture, planted
@@ -32,10 +30,6 @@ def lens():
 @pytest.fixture
 def talk(lens):
     return Conversation(lens)
-
-
-def image_of(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)))
 
 
 # ---- contributions ----
