@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from nn_lens.errors import LensError
+from nn_lens.widgets.strings import STRINGS
 
 FIELDS = {
     "picture": ("picture",),
@@ -148,8 +149,11 @@ def read(data: Mapping[str, Any]) -> Table:
         name: Kind(name, **{**row, "about": tuple(row["about"]), "views": frozenset(row["views"])})
         for name, row in data["kinds"].items()
     }
-    views = {name: View(name, **{**row, "tabs": tuple(row["tabs"])}) for name, row in data["views"].items()}
-    return Table(data["page_units"], data["part_bytes"], kinds, data["tabs"], views)
+    titles, tabs = STRINGS["titles"], STRINGS["tabs"]
+    views = {
+        name: View(name, titles[name], **{**row, "tabs": tuple(row["tabs"])}) for name, row in data["views"].items()
+    }
+    return Table(data["page_units"], data["part_bytes"], kinds, {tab: tabs[tab] for tab in data["tabs"]}, views)
 
 
 TABLE = read(json.loads(files("nn_lens.widgets").joinpath("questions.json").read_text(encoding="utf-8")))

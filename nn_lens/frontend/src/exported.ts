@@ -3,6 +3,7 @@ import type { AnyModel } from "@anywidget/types";
 import { Panel } from "./panel/panel";
 import { type Fields, isKind, KINDS, keyOf, type What } from "./panel/questions";
 import { Store } from "./panel/store";
+import { phrase } from "./panel/words";
 import { DECODERS } from "./views";
 
 interface Answer {
@@ -20,7 +21,7 @@ interface Data {
 
 type Listener = (...args: unknown[]) => void;
 
-const ABSENT = "This is not in the exported file. In the notebook, the panel makes it when you ask.";
+const ABSENT = phrase("export.absent");
 
 /** Draws an exported panel into an element. */
 export function stored(root: HTMLElement, data: Data): void {

@@ -1,4 +1,5 @@
 /** Many small tiles in one canvas: hover tells about a tile, a click or the arrow keys choose one. */
+import { phrase } from "../panel/words";
 import { el } from "./dom";
 
 export interface Tiles {
@@ -149,7 +150,7 @@ export class Grid {
     }
     this.atlas = atlas;
     this.canvas.setAttribute("aria-label", tiles.label);
-    this.frame.setAttribute("aria-label", `${tiles.label}; arrow keys choose`);
+    this.frame.setAttribute("aria-label", phrase("grid.frame", { label: tiles.label }));
   }
 
   /** Chooses the size of a tile so that all are seen if they can be, and draws them. */

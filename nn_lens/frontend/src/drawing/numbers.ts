@@ -1,4 +1,5 @@
 /** Small tables of numbers on the colours of their values: windows, kernels, products. */
+import { phrase } from "../panel/words";
 import { el, short } from "./dom";
 
 export interface Plane {
@@ -42,7 +43,11 @@ export function numbers(plane: Plane, diverging: Uint8Array, label: string): HTM
       }),
     ),
   );
-  return el("table", { class: "numbers-table", "aria-label": `${label}, largest ${short(most)}` }, ...rows);
+  return el(
+    "table",
+    { class: "numbers-table", "aria-label": phrase("numbers.label", { label, most: short(most) }) },
+    ...rows,
+  );
 }
 
 /** Draws a plane at its own size, blue to orange. */

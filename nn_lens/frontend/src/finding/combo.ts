@@ -1,5 +1,6 @@
 /** A text that is chosen from a list with a search: closed it says what is chosen, open it lists what answers a question. */
 import { el, say } from "../drawing/dom";
+import { phrase } from "../panel/words";
 import { VirtualList } from "./list";
 
 /** A line to choose. `folded` is null where there is nothing inside; `chooses`: whether it can be chosen itself. */
@@ -29,7 +30,7 @@ export class Combo {
   private readonly search: HTMLInputElement;
   private readonly popup: HTMLElement;
   private readonly list: VirtualList;
-  private readonly none = el("p", { class: "note", hidden: true }, "nothing of that name");
+  private readonly none = el("p", { class: "note", hidden: true }, phrase("combo.none"));
   private choices: Choice[] = [];
   private now = "";
 
@@ -43,8 +44,8 @@ export class Combo {
       "aria-haspopup": "listbox",
       "aria-expanded": "false",
     });
-    this.search = el("input", { type: "search", role: "combobox", "aria-label": `search for a ${label}` });
-    this.search.placeholder = `search: name, kind, shape`;
+    this.search = el("input", { type: "search", role: "combobox", "aria-label": phrase("combo.search", { label }) });
+    this.search.placeholder = phrase("combo.hint");
     this.search.setAttribute("aria-expanded", "true");
     this.list = new VirtualList(
       label,
@@ -78,7 +79,7 @@ export class Combo {
     this.now = key;
     say(this.button, text);
     this.button.title = title;
-    this.button.setAttribute("aria-label", `${this.label}: ${title}; choose another`);
+    this.button.setAttribute("aria-label", phrase("combo.choose", { label: this.label, title }));
   }
 
   open(): void {

@@ -3,6 +3,7 @@ import { el, say, short } from "../drawing/dom";
 import { stepOf } from "../drawing/keys";
 import { colourOf, largest, numbers, type Plane, paintPlane } from "../drawing/numbers";
 import { clamp, placeOf } from "../panel/geometry";
+import { phrase } from "../panel/words";
 import { correlate, type Sliding, windowAt } from "./correlate";
 import { PRESETS, type Preset } from "./presets";
 
@@ -13,10 +14,22 @@ export class KernelLab {
   private picture: Plane | null = null;
   private answer: Plane | null = null;
   private place = { row: 0, column: 0 };
-  private readonly choice = el("select", { "aria-label": "kernel" });
-  private readonly size = el("select", { "aria-label": "size of the kernel" });
-  private readonly stride = el("input", { type: "number", min: 1, max: 8, class: "number", "aria-label": "stride" });
-  private readonly padding = el("input", { type: "number", min: 0, max: 8, class: "number", "aria-label": "padding" });
+  private readonly choice = el("select", { "aria-label": phrase("kernel") });
+  private readonly size = el("select", { "aria-label": phrase("lab.size") });
+  private readonly stride = el("input", {
+    type: "number",
+    min: 1,
+    max: 8,
+    class: "number",
+    "aria-label": phrase("lab.stride"),
+  });
+  private readonly padding = el("input", {
+    type: "number",
+    min: 0,
+    max: 8,
+    class: "number",
+    "aria-label": phrase("lab.padding"),
+  });
   private readonly relu = el("input", { type: "checkbox" });
   private readonly painting = el("input", { type: "checkbox" });
   private readonly brush = el("input", {
@@ -24,10 +37,10 @@ export class KernelLab {
     step: "any",
     value: 1,
     class: "number",
-    "aria-label": "brush",
+    "aria-label": phrase("lab.brush"),
   });
-  private readonly cells = el("table", { class: "cells", "aria-label": "the kernel" });
-  private readonly image = el("canvas", { role: "img", "aria-label": "the picture in grey" });
+  private readonly cells = el("table", { class: "cells", "aria-label": phrase("lab.kernel") });
+  private readonly image = el("canvas", { role: "img", "aria-label": phrase("lab.grey") });
   private readonly map = el("canvas", { role: "img" });
   private readonly boxes = [el("div", { class: "sees" }), el("div", { class: "sees" })];
   private readonly equation = el("div", { class: "equation", "aria-live": "polite" });
@@ -53,17 +66,22 @@ export class KernelLab {
       { class: "lab-controls" },
       this.choice,
       this.size,
-      el("label", {}, "stride ", this.stride),
-      el("label", {}, "padding ", this.padding),
-      el("label", {}, this.relu, " ReLU"),
-      el("label", {}, this.painting, " paint with ", this.brush),
+      el("label", {}, `${phrase("lab.stride")} `, this.stride),
+      el("label", {}, `${phrase("lab.padding")} `, this.padding),
+      el("label", {}, this.relu, ` ${phrase("lab.relu")}`),
+      el("label", {}, this.painting, ` ${phrase("lab.paint")} `, this.brush),
     );
     const [picture, map] = [this.frame(this.image, 0), this.frame(this.map, 1)];
-    const kernel = el("figure", { class: "kernel" }, this.cells, el("figcaption", { class: "caption" }, "the kernel"));
+    const kernel = el(
+      "figure",
+      { class: "kernel" },
+      this.cells,
+      el("figcaption", { class: "caption" }, phrase("lab.kernel")),
+    );
     const row = el(
       "div",
       { class: "lab-row" },
-      el("figure", {}, picture, el("figcaption", { class: "caption" }, "the picture, grey from 0 to 1")),
+      el("figure", {}, picture, el("figcaption", { class: "caption" }, phrase("lab.picture"))),
       kernel,
       el("figure", {}, map, this.range),
     );
@@ -80,7 +98,7 @@ export class KernelLab {
   /** Kernels to choose from, after the usual ones. */
   offer(more: Preset[]): void {
     this.presets = [...PRESETS, ...more];
-    const own = el("option", { value: -1 }, "your own kernel");
+    const own = el("option", { value: -1 }, phrase("lab.own"));
     this.choice.replaceChildren(own, ...this.presets.map(({ name }, i) => el("option", { value: i }, name)));
     this.mark();
   }
@@ -147,7 +165,7 @@ export class KernelLab {
 
   private cell(row: number, column: number): HTMLInputElement {
     const at = row * this.sliding.kernel.width + column;
-    const cell = el("input", { type: "number", step: "any", "aria-label": `row ${row}, column ${column}` });
+    const cell = el("input", { type: "number", step: "any", "aria-label": phrase("cell.one", { row, column }) });
     cell.value = String(Number(this.sliding.kernel.values[at].toPrecision(4)));
     const put = (value: number) => {
       const values = this.sliding.kernel.values.slice();
@@ -171,7 +189,7 @@ export class KernelLab {
 
   /** Around the picture or the map: the kernel lies where the pointer is, arrow keys move it. */
   private frame(canvas: HTMLCanvasElement, index: number): HTMLElement {
-    const label = "arrow keys slide the kernel";
+    const label = phrase("lab.slide");
     const frame = el("div", { class: "slides", tabindex: 0, role: "group", "aria-label": label }, canvas);
     frame.append(this.boxes[index]);
     frame.addEventListener("pointermove", (event) => {
@@ -213,15 +231,15 @@ export class KernelLab {
     this.answer = correlate(picture, sliding);
     const { height, width, values } = this.answer;
     if (!values.length) {
-      say(this.range, "The kernel is larger than the picture.");
+      say(this.range, phrase("lab.larger"));
       this.map.width = this.map.height = 1;
       this.equation.replaceChildren();
       return;
     }
     paintPlane(this.map, this.answer, this.diverging, largest(values));
     const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
-    say(this.range, `the map, ${height} × ${width}: ${short(low)} to ${short(high)}; blue below 0, orange above`);
-    this.map.setAttribute("aria-label", `The map of answers, ${short(low)} to ${short(high)}`);
+    say(this.range, phrase("lab.map", { height, width, low: short(low), high: short(high) }));
+    this.map.setAttribute("aria-label", phrase("lab.mapAlt", { low: short(low), high: short(high) }));
     if (this.place.row < 0) this.place = { row: Math.floor(height / 2), column: Math.floor(width / 2) };
     this.slide(this.place.row, this.place.column);
   }
@@ -235,19 +253,16 @@ export class KernelLab {
     const products = { ...under, values: under.values.map((v, i) => v * kernel.values[i]) };
     const sum = products.values.reduce((a, b) => a + b, 0);
     const value = answer.values[place.row * answer.width + place.column];
-    const relu = rectified ? ` → ReLU → ${short(value)}` : "";
+    const relu = rectified ? ` → ${phrase("lab.relu")} → ${short(value)}` : "";
+    const figure = (plane: Plane, name: string) =>
+      el("figure", {}, numbers(plane, this.diverging, name), el("figcaption", { class: "caption" }, name));
     this.equation.replaceChildren(
-      el("figure", {}, numbers(under, this.diverging, "window"), el("figcaption", { class: "caption" }, "window")),
+      figure(under, phrase("window")),
       el("span", {}, "×"),
-      el("figure", {}, numbers(kernel, this.diverging, "kernel"), el("figcaption", { class: "caption" }, "kernel")),
+      figure(kernel, phrase("kernel")),
       el("span", {}, "="),
-      el(
-        "figure",
-        {},
-        numbers(products, this.diverging, "products"),
-        el("figcaption", { class: "caption" }, "products"),
-      ),
-      el("span", { class: "sum" }, `sum ${short(sum)}${relu}`),
+      figure(products, phrase("products")),
+      el("span", { class: "sum" }, phrase("sum", { sum: short(sum) }) + relu),
     );
     this.root.dataset.answer = `${place.row},${place.column} ${value}`;
     this.box(0, place.row * stride - padding, place.column * stride - padding, kernel.height, kernel.width, picture);

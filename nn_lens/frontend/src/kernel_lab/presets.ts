@@ -1,5 +1,7 @@
 /** Kernels to begin with. */
 
+import { phrase } from "../panel/words";
+
 export interface Preset {
   name: string;
   kernel: number[][];
@@ -7,7 +9,7 @@ export interface Preset {
 
 export const PRESETS: Preset[] = [
   {
-    name: "edges (Laplace)",
+    name: phrase("preset.laplace"),
     kernel: [
       [0, 1, 0],
       [1, -4, 1],
@@ -15,7 +17,7 @@ export const PRESETS: Preset[] = [
     ],
   },
   {
-    name: "left to right (Sobel)",
+    name: phrase("preset.sobelX"),
     kernel: [
       [-1, 0, 1],
       [-2, 0, 2],
@@ -23,17 +25,20 @@ export const PRESETS: Preset[] = [
     ],
   },
   {
-    name: "top to bottom (Sobel)",
+    name: phrase("preset.sobelY"),
     kernel: [
       [-1, -2, -1],
       [0, 0, 0],
       [1, 2, 1],
     ],
   },
-  { name: "blur (Gauss)", kernel: made(5, (y, x) => Math.exp(-(y * y + x * x) / 2), true) },
-  { name: "stripes (Gabor)", kernel: made(9, (y, x) => Math.exp(-(y * y + x * x) / 8) * Math.cos((Math.PI * x) / 2)) },
+  { name: phrase("preset.gauss"), kernel: made(5, (y, x) => Math.exp(-(y * y + x * x) / 2), true) },
   {
-    name: "nothing (one)",
+    name: phrase("preset.gabor"),
+    kernel: made(9, (y, x) => Math.exp(-(y * y + x * x) / 8) * Math.cos((Math.PI * x) / 2)),
+  },
+  {
+    name: phrase("preset.one"),
     kernel: [
       [0, 0, 0],
       [0, 1, 0],

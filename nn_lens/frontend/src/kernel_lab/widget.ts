@@ -4,6 +4,7 @@ import styles from "panel.css";
 import { el } from "../drawing/dom";
 import { keepKeys } from "../drawing/keys";
 import { bytes, floats } from "../panel/protocol";
+import { phrase } from "../panel/words";
 import type { Sliding } from "./correlate";
 import { KernelLab, planeOf, rowsOf } from "./lab";
 
@@ -28,12 +29,12 @@ export function renderKernelLab(model: AnyModel, root: HTMLElement): () => void 
     lab.setPicture({ height, width, values: floats(data) });
   };
   showPicture();
-  const label = { class: "nn-lens", role: "region", "aria-label": "kernel lab" };
+  const label = { class: "nn-lens", role: "region", "aria-label": phrase("lab") };
   const panel = el("div", label, el("style", {}, styles), lab.root);
   keepKeys(panel);
   root.append(panel);
   const take = () => lab.take(read());
-  const events = ["kernel", "stride", "padding", "rectified"].map((name) => `change:${name}`);
+  const events = (["kernel", "stride", "padding", "rectified"] as const).map((name) => `change:${name}` as const);
   for (const event of events) model.on(event, take);
   model.on("change:_picture", showPicture);
   return () => {

@@ -4,6 +4,7 @@ import { snapshot } from "../drawing/snapshot";
 import { bytes } from "./protocol";
 import type { Store } from "./store";
 import { STRINGS } from "./strings";
+import { phrase } from "./words";
 
 /** Milliseconds without a change after which the picture is taken, and without an answer after which it is shown. */
 const [REST, PATIENCE] = [2000, 1500];
@@ -20,7 +21,7 @@ export class Asleep {
   ) {
     const taken: DataView | undefined = store.model.get("_snapshot");
     if (!taken?.byteLength || !store.live) return;
-    const alt = `The panel's last state, at ${store.selection.layer}:${store.selection.channel}`;
+    const alt = phrase("asleep.alt", { unit: `${store.selection.layer}:${store.selection.channel}` });
     const image = el("img", { alt, src: URL.createObjectURL(new Blob([bytes(taken) as BlobPart])) });
     image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
     this.root.append(el("figcaption", { role: "status" }, STRINGS.asleep), image);

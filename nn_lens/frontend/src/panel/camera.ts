@@ -1,5 +1,6 @@
 /** Frames of the camera as the panel's picture: the next is taken when the maps of the last are drawn, so that none pile up. */
 import type { Store } from "./store";
+import { phrase } from "./words";
 
 const SIDE = 256;
 /** Milliseconds between frames at least. */
@@ -23,14 +24,14 @@ export class Camera {
   /** Asks the browser for the camera, and begins; what stands in the way is said where uploads fail. */
   async start(): Promise<void> {
     try {
-      if (!navigator.mediaDevices) throw new Error("it gives cameras to pages from https or this computer only");
+      if (!navigator.mediaDevices) throw new Error(phrase("camera.insecure"));
       this.stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640 } });
       this.video.srcObject = this.stream;
       await this.video.play();
       this.next();
     } catch (error) {
       this.stop();
-      this.store.pictures.refuse(`The browser gave no camera: ${(error as Error).message}.`);
+      this.store.pictures.refuse(phrase("camera.refused", { why: (error as Error).message }));
     }
     this.store.changed();
   }
@@ -61,7 +62,7 @@ export class Camera {
       canvas.getContext("2d")?.drawImage(video, 0, 0, canvas.width, canvas.height);
       const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
       this.sent = key;
-      store.pictures.upload("camera", new Uint8Array(await blob.arrayBuffer()));
+      store.pictures.upload(phrase("camera"), new Uint8Array(await blob.arrayBuffer()));
     }
     this.next();
   }

@@ -2,7 +2,7 @@
 import type { Choice, Offer } from "../finding/combo";
 import { counted, type Row, Tree } from "../finding/tree";
 import type { Store } from "./store";
-import { cut } from "./words";
+import { cut, phrase } from "./words";
 
 /** Letters of a layer's name that are shown while the list is closed, and of a shape in a line. */
 const SHOWN = 34;
@@ -12,7 +12,13 @@ const UNFOLDED = 80;
 /** A layer as it is named while its list is closed. */
 export function layerText({ layer }: Store): [text: string, title: string] {
   const text = `${cut(layer.name, SHOWN)} · ${layer.kind} · ${layer.shape.join("×")}`;
-  const title = `${layer.name}, ${layer.kind}: ${layer.shape.join("×")}, ${layer.parameters.toLocaleString("en")} parameters`;
+  const { name, kind, shape, parameters } = layer;
+  const title = phrase("layer.title", {
+    name,
+    kind,
+    shape: shape.join("×"),
+    parameters: parameters.toLocaleString("en"),
+  });
   return [text, title];
 }
 
@@ -41,9 +47,9 @@ export class Layers implements Offer {
 
   private line({ path, label, depth, leaf, count, folded }: Row, found: boolean): Choice {
     const parameters = leaf?.parameters ? ` · ${counted(leaf.parameters)}` : "";
-    const inside = count ? `${leaf ? " · " : ""}${count} inside` : "";
+    const inside = count ? (leaf ? " · " : "") + phrase("layer.inside", { count }) : "";
     const detail = `${leaf ? `${leaf.kind} · ${leaf.shape.join("×")}${parameters}` : ""}${inside}`;
-    const title = leaf ? `${path}, ${detail}` : `${path}: ${count} layers`;
+    const title = leaf ? `${path}, ${detail}` : phrase("layer.group", { path, count });
     return { key: path, label, detail, title, depth, folded: count && !found ? folded : null, chooses: leaf !== null };
   }
 }

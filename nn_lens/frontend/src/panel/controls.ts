@@ -6,10 +6,11 @@ import { Help } from "./help";
 import type { Host } from "./host";
 import type { Order } from "./look";
 import { Menu } from "./menu";
-import { isOwn, TABS, type Tab } from "./questions";
+import { isOwn, TABS } from "./questions";
 import { sliceOf } from "./sight";
 import type { Store } from "./store";
-import { cut, reworded } from "./words";
+import { STRINGS } from "./strings";
+import { cut, phrase, reworded } from "./words";
 
 /** Milliseconds a unit stays while they are run through. */
 const PLAY = 500;
@@ -18,29 +19,54 @@ const NAME = 24;
 
 export class Controls {
   readonly root: HTMLElement;
-  private readonly layer = el("input", { type: "range", min: 0, class: "layer", "aria-label": "layer" });
-  private readonly unit = el("input", { type: "range", min: 0, class: "unit", "aria-label": "unit" });
-  private readonly number = el("input", { type: "number", min: 0, class: "number", "aria-label": "unit number" });
-  private readonly time = el("input", { type: "range", min: 0, class: "time", "aria-label": "step of the training" });
+  private readonly layer = el("input", {
+    type: "range",
+    min: 0,
+    class: "layer",
+    "aria-label": phrase("controls.layerSlider"),
+  });
+  private readonly unit = el("input", {
+    type: "range",
+    min: 0,
+    class: "unit",
+    "aria-label": phrase("controls.unitSlider"),
+  });
+  private readonly number = el("input", {
+    type: "number",
+    min: 0,
+    class: "number",
+    "aria-label": phrase("controls.unitNumber"),
+  });
+  private readonly time = el("input", {
+    type: "range",
+    min: 0,
+    class: "time",
+    "aria-label": phrase("controls.stepSlider"),
+  });
   private readonly timeText = el("output", { class: "text" });
   private readonly timeRow = el(
     "label",
     { class: "slider", hidden: true },
-    el("span", {}, "Step"),
+    el("span", {}, phrase("controls.step")),
     this.time,
     this.timeText,
   );
-  private readonly slice = el("input", { type: "range", min: 0, class: "slice", "aria-label": "slice of the volume" });
+  private readonly slice = el("input", {
+    type: "range",
+    min: 0,
+    class: "slice",
+    "aria-label": phrase("controls.sliceSlider"),
+  });
   private readonly sliceText = el("output", { class: "text" });
   private readonly layers: Combo;
   private readonly units: Combo;
-  private readonly order = el("select", { class: "order", "aria-label": "order of the units" });
+  private readonly order = el("select", { class: "order", "aria-label": phrase("controls.orderLabel") });
   private readonly unitText = el("output", { class: "text" });
   private readonly problem = el("p", { class: "problem", role: "alert" });
   private readonly play = el(
     "button",
-    { type: "button", "aria-pressed": "false", title: "runs through the units" },
-    "Play",
+    { type: "button", "aria-pressed": "false", title: phrase("controls.playTitle") },
+    phrase("controls.play"),
   );
   private readonly help: Help;
   private readonly menu: Menu;
@@ -66,49 +92,49 @@ export class Controls {
     this.slice.addEventListener("input", () => {
       store.look.slice = (Number(this.slice.value) + 0.5) / (depth ?? 1);
     });
-    const slices = el("label", { class: "slider" }, el("span", {}, "Slice"), this.slice, this.sliceText);
+    const slices = el(
+      "label",
+      { class: "slider" },
+      el("span", {}, phrase("controls.slice")),
+      this.slice,
+      this.sliceText,
+    );
     slices.hidden = depth === null || !store.live;
     this.unit.addEventListener("input", () => this.select(store.order.unit(Number(this.unit.value))));
     this.number.addEventListener("change", () => this.select(Number(this.number.value)));
-    this.layers = new Combo("layer", new Layers(store));
-    this.units = new Combo("unit", new Units(store));
-    for (const [value, text] of [
-      ["number", "by number"],
-      ["strongest", "strongest here first"],
-    ])
-      this.order.append(el("option", { value }, text));
-    this.order.title = this.words(
-      "the order in which units are gone through: strongest on this picture, or at the locked place",
-    );
+    this.layers = new Combo(phrase("controls.layerSlider"), new Layers(store));
+    this.units = new Combo(phrase("controls.unitSlider"), new Units(store));
+    for (const value of ["number", "strongest"] as const)
+      this.order.append(el("option", { value }, phrase(`controls.order.${value}`)));
+    this.order.title = phrase("controls.orderTitle", {}, store.network.kind);
     this.order.addEventListener("change", () => store.look.see({ order: this.order.value as Order }));
-    const tabs = Object.keys(TABS) as Tab[];
-    for (const tab of store.views.length > 2 ? tabs : []) {
+    for (const tab of store.views.length > 2 ? TABS : []) {
       if (tab !== "all" && !store.views.some((view) => isOwn(view, tab))) continue;
       const choose = () => {
         store.look.view = tab;
       };
-      const title = reworded(TABS[tab], store.network.kind);
+      const title = reworded(STRINGS.tabs[tab], store.network.kind);
       this.switches.set(tab, el("button", { type: "button", onclick: choose }, title));
     }
     this.play.addEventListener("click", () => this.toggle());
     for (const slider of [this.layer, this.unit]) slider.addEventListener("pointerdown", () => this.rest());
     this.help = new Help(store);
     this.menu = new Menu(store);
-    this.dock.title = "in a window of its own, beside the notebook";
+    this.dock.title = phrase("controls.dock");
     this.dock.setAttribute("aria-label", this.dock.title);
     this.dock.addEventListener("click", () => host().dock());
     const question = el("button", { type: "button", class: "question", onclick: () => this.help.toggle() }, "?");
-    question.title = "What am I looking at? (h)";
-    question.setAttribute("aria-label", "help");
+    question.title = `${STRINGS.help.title} (h)`;
+    question.setAttribute("aria-label", phrase("controls.help"));
     this.root = el(
       "div",
       { class: "controls" },
       this.timeRow,
-      el("div", { class: "slider" }, el("span", {}, "Layer"), this.layers.root, this.layer),
+      el("div", { class: "slider" }, el("span", {}, phrase("controls.layer")), this.layers.root, this.layer),
       el(
         "div",
         { class: "slider units" },
-        el("span", {}, "Unit"),
+        el("span", {}, phrase("controls.unit")),
         this.units.root,
         this.number,
         this.unitText,
@@ -117,7 +143,11 @@ export class Controls {
         this.play,
       ),
       slices,
-      el("div", { class: "switch", role: "group", "aria-label": "view" }, ...this.switches.values()),
+      el(
+        "div",
+        { class: "switch", role: "group", "aria-label": phrase("controls.viewLabel") },
+        ...this.switches.values(),
+      ),
       el("div", { class: "more" }, this.dock, question, this.menu.root),
       this.problem,
       this.help.root,
@@ -132,10 +162,6 @@ export class Controls {
 
   private select(channel: number): void {
     this.store.sight.select(this.store.layer.name, channel);
-  }
-
-  private words(text: string): string {
-    return reworded(text, this.store.network.kind);
   }
 
   showHelp(): void {
@@ -158,14 +184,14 @@ export class Controls {
       const { layer, order, selection } = this.store;
       this.select(order.unit((order.at(selection.channel) + 1) % layer.channels));
     }, PLAY);
-    say(this.play, "Pause");
+    say(this.play, phrase("controls.pause"));
     this.play.setAttribute("aria-pressed", "true");
   }
 
   private rest(): void {
     clearInterval(this.timer);
     this.timer = 0;
-    say(this.play, "Play");
+    say(this.play, phrase("controls.play"));
     this.play.setAttribute("aria-pressed", "false");
   }
 
@@ -184,14 +210,14 @@ export class Controls {
     this.unit.max = this.number.max = String(layer.channels - 1);
     this.unit.value = String(store.order.at(channel));
     const name = store.nameOf(layer.name, channel);
-    this.unit.setAttribute("aria-valuetext", `unit ${name}`);
+    this.unit.setAttribute("aria-valuetext", phrase("unit", { name }));
     // Names are chosen by name; numbers are typed.
     this.units.root.hidden = !layer.classes;
     this.units.set(String(channel), cut(name, NAME), name);
     this.number.hidden = layer.classes;
     if (document.activeElement !== this.number) this.number.value = String(channel);
     this.order.value = store.look.order;
-    say(this.unitText, `of ${layer.channels}`);
+    say(this.unitText, phrase("controls.of", { count: layer.channels }));
     say(this.problem, store.refused);
     this.problem.hidden = !store.refused;
     for (const [view, button] of this.switches) button.setAttribute("aria-pressed", String(view === store.look.view));
@@ -202,8 +228,8 @@ export class Controls {
     if (depth === null) return;
     const slice = sliceOf(this.store.look.slice, depth);
     this.slice.value = String(slice);
-    this.slice.setAttribute("aria-valuetext", `slice ${slice} of 0 to ${depth - 1}`);
-    say(this.sliceText, `${slice} of 0–${depth - 1}`);
+    this.slice.setAttribute("aria-valuetext", phrase("controls.sliceText", { slice, last: depth - 1 }));
+    say(this.sliceText, phrase("controls.sliceOf", { slice, last: depth - 1 }));
   }
 
   /** What was recorded in the training, and at the end the model as it is. */
@@ -214,8 +240,8 @@ export class Controls {
     const at = steps.findIndex((each) => each.step === step);
     this.time.max = String(steps.length);
     this.time.value = String(at < 0 ? steps.length : at);
-    const text = at < 0 ? "the model as it is" : `step ${step}`;
+    const text = at < 0 ? phrase("controls.now") : phrase("controls.stepText", { step: String(step) });
     this.time.setAttribute("aria-valuetext", text);
-    say(this.timeText, `${text} · ${steps.length} recorded`);
+    say(this.timeText, phrase("controls.recorded", { text, count: steps.length }));
   }
 }

@@ -9,7 +9,7 @@ import type { Fields, What } from "./questions";
 /** Milliseconds after which a question counts as lost, and until one is asked again whose answer was of no use. */
 const [LOST, AGAIN] = [2000, 500];
 /** How a question ends. */
-const ENDS = ["done", "cancelled", "error"];
+const ENDS = { done: true, cancelled: true, error: true };
 
 /** A question without an end yet: what it is about, the weights that it was asked for, when, and how far its answer is. */
 export interface Open {
@@ -134,7 +134,7 @@ export class Conversation {
     const { type } = message;
     // An error under an id is of a question; where it is not open any more, another has taken its place.
     if (type === "expect" || (type === "error" && !open && message.id == null)) this.hears.told(message);
-    else if (open && ENDS.includes(type)) this.end(open, message);
+    else if (open && type in ENDS) this.end(open, message);
     else if (open) {
       if (typeof message.step === "number") open.step = message.step;
       this.hears.answered(open, message, buffers);

@@ -1,8 +1,7 @@
 /** A page that says what each card shows and how it was made; keys last. */
 import { el } from "../drawing/dom";
-import { VIEWS } from "./questions";
 import type { Store } from "./store";
-import { aboutOf, STRINGS } from "./strings";
+import { aboutOf, STRINGS, titleOf } from "./strings";
 import { reworded } from "./words";
 
 export class Help {
@@ -41,7 +40,7 @@ export class Help {
     const { title, intro, keys, close, shape } = STRINGS.help;
     const cards = views.flatMap((view) => {
       const [shows, made] = aboutOf(view);
-      return [el("dt", {}, words(VIEWS[view].title)), el("dd", {}, words(`${shows} ${made}`))];
+      return [el("dt", {}, words(titleOf(view))), el("dd", {}, words(`${shows} ${made}`))];
     });
     const list = STRINGS.keys.map(([key, text]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)]);
     this.root.replaceChildren(

@@ -2,6 +2,7 @@
 import { copied, el, say } from "../drawing/dom";
 import type { Store } from "./store";
 import { STRINGS } from "./strings";
+import { phrase } from "./words";
 
 export class Menu {
   readonly root: HTMLElement;
@@ -9,15 +10,15 @@ export class Menu {
   private readonly popup: HTMLElement;
 
   constructor(store: Store) {
-    this.button = el("button", { type: "button", "aria-expanded": "false", "aria-label": "more" }, "…");
-    this.button.title = "save, compare, record, dataset: the lines of Python";
+    this.button = el("button", { type: "button", "aria-expanded": "false", "aria-label": phrase("menu") }, "…");
+    this.button.title = phrase("menu.title");
     const items = STRINGS.menu.map(({ title, code, says }) => {
       const text = () => (code === "lens.code()" ? store.code() : code);
       const line = el("code", {}, code);
       const item = el("button", { type: "button", class: "item" }, el("b", {}, title), el("span", {}, says), line);
-      item.title = "copies the line";
+      item.title = phrase("menu.copy");
       item.addEventListener("click", async () => {
-        say(line, (await copied(text())) ? "copied" : text());
+        say(line, (await copied(text())) ? phrase("copied") : text());
         window.setTimeout(() => say(line, code), 1500);
       });
       return item;

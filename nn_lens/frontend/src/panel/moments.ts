@@ -36,7 +36,7 @@ export class Moments {
       model.on(event, call);
       this.offs.push(() => model.off(event, call));
     };
-    for (const trait of ["step", "_steps"]) listen(`change:${trait}`, () => this.follow());
+    for (const trait of ["step", "_steps"] as const) listen(`change:${trait}`, () => this.follow());
     listen("change:_weights", () => {
       if (this.step === null) this.now = model.get("_weights");
       this.follow();

@@ -11,7 +11,7 @@ import { Host } from "./host";
 import { VIEWS, type ViewName } from "./questions";
 import { Sticky } from "./sticky";
 import type { Store } from "./store";
-import { isWide } from "./words";
+import { isWide, phrase } from "./words";
 
 export class Panel {
   private readonly controls: Controls;
@@ -46,7 +46,7 @@ export class Panel {
     );
     this.names = peer ? stores.map((of) => ({ store: of, text: el("h2", { class: "name" }) })) : [];
     for (const { view, store: of } of this.views) view.root.classList.toggle("follower", of !== store);
-    const kind = peer ? "compare" : store.views.length > 2 ? "lens" : "single";
+    const kind: "compare" | "lens" | "single" = peer ? "compare" : store.views.length > 2 ? "lens" : "single";
     const beside = (is: boolean) =>
       this.views.filter(({ name }) => (VIEWS[name].beside ?? false) === is).map(({ view }) => view.root);
     this.side = kind === "lens" ? el("div", { class: "side" }, ...beside(true)) : null;
@@ -58,7 +58,7 @@ export class Panel {
       {
         class: `nn-lens ${kind}${isWide(store.network) ? " wide" : ""}`,
         role: "region",
-        "aria-label": "nn-lens panel",
+        "aria-label": phrase("panel"),
       },
       el("style", {}, styles),
       this.asleep.root,
@@ -94,7 +94,8 @@ export class Panel {
     for (const { store: of, text } of this.names)
       say(
         text,
-        `${of.network.name} · ${of.layer.name} · ${of.layer.shape.join("×")}${of.moments.step === null ? "" : ` · step ${of.moments.step}`}`,
+        `${of.network.name} · ${of.layer.name} · ${of.layer.shape.join("×")}` +
+          (of.moments.step === null ? "" : ` · ${phrase("controls.stepText", { step: of.moments.step })}`),
       );
     for (const { name, view } of this.views) {
       view.root.hidden = !store.shows(name);

@@ -1,5 +1,5 @@
 /** Which picture is looked at, or what else a network reads: a sample, one of the dataset, or a file that is chosen, dropped or pasted. */
-import { type InputKind, reworded } from "./words";
+import { type InputKind, phrase } from "./words";
 
 /** Files up to this many bytes go to the kernel as they are; larger ones are made smaller here first. */
 const AS_IT_IS = 4 << 20;
@@ -33,9 +33,8 @@ export class Pictures {
   takeFrom(transfer: DataTransfer | null): void {
     const file = [...(transfer?.files ?? [])][0];
     if (file) void this.take(file);
-    else if (this.kind === "picture")
-      this.refuse("That was no picture file. Drop or paste a picture, such as a JPEG or PNG file.");
-    else this.refuse(reworded("That was no file. Drop a .npy file, which holds the picture as an array.", this.kind));
+    else if (this.kind === "picture") this.refuse(phrase("upload.none"));
+    else this.refuse(phrase("upload.noneOfOthers", {}, this.kind));
   }
 
   async take(file: File): Promise<void> {
@@ -43,7 +42,8 @@ export class Pictures {
       const small = file.size <= AS_IT_IS || this.kind !== "picture" ? file : await smaller(file);
       this.upload(file.name, new Uint8Array(await small.arrayBuffer()));
     } catch (error) {
-      this.refuse(`${file.name} could not be read: ${error instanceof Error ? error.message : error}`);
+      const why = error instanceof Error ? error.message : String(error);
+      this.refuse(phrase("upload.unread", { name: file.name, why }));
     }
   }
 

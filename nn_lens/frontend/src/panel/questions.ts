@@ -3,12 +3,13 @@
  * from the words that say what it is about, and its key from its fields: two questions are the same if those are.
  */
 import table from "../../../widgets/questions.json";
+import type strings from "../../../widgets/strings.json";
 import type { Neuron } from "./geometry";
 import type { Layer } from "./protocol";
 
 export type What = keyof typeof table.kinds;
 export type ViewName = keyof typeof table.views;
-export type Tab = keyof typeof table.tabs;
+export type Tab = keyof typeof strings.tabs;
 type Word = "picture" | "layer" | "part" | "page" | "ranked" | "unit" | "neuron" | "target" | "factor" | "where";
 
 export interface Kind {
@@ -29,8 +30,8 @@ export interface Kind {
 
 export const KINDS = table.kinds as Record<What, Kind>;
 export const WHATS = Object.keys(KINDS) as What[];
-export const TABS = table.tabs as Record<Tab, string>;
-export const VIEWS = table.views as Record<ViewName, { title: string; tabs: Tab[]; once?: boolean; beside?: boolean }>;
+export const TABS = table.tabs as Tab[];
+export const VIEWS = table.views as Record<ViewName, { tabs: Tab[]; once?: boolean; beside?: boolean }>;
 
 export type Fields = Record<string, unknown>;
 
@@ -102,7 +103,7 @@ const GIVES: Record<Word, (what: What, subject: Subject) => Fields | null> = {
 };
 
 /** The names of the fields that each word gives. */
-const NAMES: Record<Word, string[]> = {
+const NAMES = {
   picture: ["picture"],
   layer: ["layer"],
   part: ["start", "count"],
@@ -113,7 +114,7 @@ const NAMES: Record<Word, string[]> = {
   target: ["target"],
   factor: ["factor"],
   where: ["where"],
-};
+} as const satisfies Record<Word, readonly string[]>;
 
 /** What a question of a kind asks for, null where there is nothing to ask about. */
 export function fieldsOf(what: What, subject: Subject): Fields | null {
@@ -142,8 +143,7 @@ export function ofPicture(what: What): boolean {
 
 /** The tab that a panel with these views opens at: the first that shows them all. */
 export function homeOf(views: ViewName[]): Tab {
-  const tabs = Object.keys(TABS) as Tab[];
-  return tabs.find((tab) => views.every((view) => VIEWS[view].tabs.includes(tab))) ?? "all";
+  return TABS.find((tab) => views.every((view) => VIEWS[view].tabs.includes(tab))) ?? "all";
 }
 
 /** Which of a panel's views are shown while `now` is chosen, a tab or a view's own name. */

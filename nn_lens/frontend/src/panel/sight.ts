@@ -2,7 +2,7 @@
 import { boxOf, clamp, type Field, type Frame, middleOf, type Neuron, neuronAt } from "./geometry";
 import type { Look } from "./look";
 import type { Layer, Network, Selection } from "./protocol";
-import { placeInWords } from "./words";
+import { isWhole, placeInWords } from "./words";
 
 /** The slice of so many that a share of a volume's depth is. */
 export function sliceOf(share: number, depth: number): number {
@@ -88,6 +88,11 @@ export class Sight {
   /** A neuron's place in words. */
   inWords(neuron: Neuron): string {
     return placeInWords(this.placeOf(neuron), this.layer, this.network.kind);
+  }
+
+  /** Whether the present layer has one place, which is all that the network reads. */
+  get isWhole(): boolean {
+    return isWhole(this.layer.places, this.network.kind);
   }
 
   /** What that neuron sees, as shares of the picture: top, left, bottom, right. */

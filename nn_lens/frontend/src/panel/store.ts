@@ -18,7 +18,7 @@ import { Pictures } from "./pictures";
 import { bytes, type Layer, type Message, type Network, type Picture, type Sample, type Selection } from "./protocol";
 import { fieldsOf, homeOf, isKind, KINDS, keyOf, type Subject, shownAt, type ViewName, type What } from "./questions";
 import { Sight } from "./sight";
-import { unitName } from "./words";
+import { phrase, unitName } from "./words";
 
 /** How many units are ranked at a place. */
 export const RANKED = 8;
@@ -109,7 +109,7 @@ export class Store {
 
   /** Why a value that Python set was refused, or that the kernel is gone. */
   get refused(): string {
-    return this.conversation.lost ? "The kernel does not know this panel any more. Run its cell again." : this.why;
+    return this.conversation.lost ? phrase("lost") : this.why;
   }
 
   get layer(): Layer {

@@ -1,6 +1,6 @@
 /** What an input is called. Texts are written for pictures; networks that read something else have their own word there. */
 import type { Layer, Network } from "./protocol";
-import { STRINGS } from "./strings";
+import { type Phrase, STRINGS, type Values } from "./strings";
 
 export type InputKind = "picture" | "signal" | "volume" | "sequence" | "vector";
 
@@ -13,11 +13,16 @@ export function reworded(text: string, kind: InputKind): string {
   return text
     .replace(/\b(?:(an?) )?(picture|image)(s?)\b/gi, (_, article: string | undefined, word: string, s: string) => {
       const own = word[0] === word[0].toUpperCase() ? noun[0].toUpperCase() + noun.slice(1) : noun;
-      const a = article && (noun[0] === "i" ? "an" : "a");
+      const a = article && STRINGS.articles[kind];
       const first = a && article[0] === "A" ? `A${a.slice(1)}` : a;
       return `${first ? `${first} ` : ""}${own}${s}`;
     })
     .replace(/\bpixel(s?)\b/g, "place$1");
+}
+
+/** A text of the catalogue with its {values}, as one about what a network of this kind reads. */
+export function phrase(key: Phrase, values: Values = {}, kind: InputKind = "picture"): string {
+  return reworded(STRINGS.phrases[key], kind).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
 /** The shape of an input, as Python writes it. */
@@ -30,11 +35,17 @@ export function isWide({ kind }: Network): boolean {
   return kind === "signal" || kind === "sequence" || kind === "vector";
 }
 
+/** Whether a layer has one place, which is all that its network reads. */
+export function isWhole(places: number[], kind: InputKind): boolean {
+  return kind !== "picture" && places.every((n) => n === 1);
+}
+
 /** A place in words, of its numbers as a Unit has them. */
 export function placeInWords(place: number[], { places }: Pick<Layer, "places">, kind: InputKind): string {
-  if (kind !== "picture" && places.every((n) => n === 1)) return `the whole ${NOUNS[kind]}`;
-  const names = [["place"], ["row", "column"], ["slice", "row", "column"]][place.length - 1];
-  return place.map((n, i) => `${names[i]} ${n}`).join(", ");
+  if (isWhole(places, kind)) return phrase("place.whole", {}, kind);
+  const [column, row = 0, slice = 0] = [...place].reverse();
+  const key = (["place.one", "cell.one", "cell.inSlice"] as const)[place.length - 1];
+  return phrase(key, place.length === 1 ? { place: column } : { slice, row, column });
 }
 
 /** The name of a unit: its number, and the class that it is of. */

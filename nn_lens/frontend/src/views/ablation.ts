@@ -2,6 +2,7 @@
 import { el, say, short } from "../drawing/dom";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { LaterLayers } from "./later";
 import { AnswerView } from "./view";
 
@@ -24,21 +25,27 @@ export function decodeAblation(head: Message): Ablation {
 }
 
 export class AblationView extends AnswerView<"ablation"> {
-  private readonly slider = el("input", { type: "range", min: 0, max: 3, step: 0.25, "aria-label": "what it answers" });
+  private readonly slider = el("input", {
+    type: "range",
+    min: 0,
+    max: 3,
+    step: 0.25,
+    "aria-label": phrase("steer.slider"),
+  });
   private readonly factor = el("output", { class: "text" });
   private readonly table = el("table", { class: "changes" });
   private readonly accuracy = el("p", { class: "words" });
-  private readonly where = el("select", { "aria-label": "where it is steered" });
-  private readonly here = el("option", { value: "here" }, "here");
+  private readonly where = el("select", { "aria-label": phrase("steer.where") });
+  private readonly here = el("option", { value: "here" });
   private readonly later: LaterLayers;
 
   constructor(store: Store) {
     super(store, "ablation", "ablation");
     this.slider.value = String(store.look.factor);
     this.slider.addEventListener("input", () => store.look.see({ factor: Number(this.slider.value) }));
-    this.where.append(el("option", { value: "everywhere" }, "everywhere"), this.here);
+    this.where.append(el("option", { value: "everywhere" }, phrase("steer.everywhere")), this.here);
     this.where.addEventListener("change", () => store.look.see({ here: this.where.value === "here" }));
-    const label = el("label", { class: "slider" }, el("span", {}, "it answers"), this.slider, this.factor);
+    const label = el("label", { class: "slider" }, el("span", {}, phrase("steer.answers")), this.slider, this.factor);
     this.later = new LaterLayers(store);
     this.body.append(el("div", { class: "steer" }, label, this.where), this.table, this.accuracy, this.later.root);
   }
@@ -49,11 +56,12 @@ export class AblationView extends AnswerView<"ablation"> {
     const { factor, here, locked } = this.store.look;
     this.slider.value = String(factor);
     this.here.disabled = !locked;
-    this.here.textContent = locked ? "at the locked place" : "at a place: click one first";
+    say(this.here, phrase(locked ? "steer.here" : "steer.nowhere"));
     this.where.value = here && locked ? "here" : "everywhere";
     const answer = this.store.answer("ablation");
     const value = answer ? ` (${short(answer.value)})` : "";
-    say(this.factor, (factor === 0 ? "off" : factor === 1 ? "as it does" : `×${short(factor)}`) + value);
+    const words = factor === 0 ? phrase("steer.off") : factor === 1 ? phrase("steer.asItDoes") : `×${short(factor)}`;
+    say(this.factor, words + value);
   }
 
   protected shown({ scale, place }: Ablation): string {
@@ -62,12 +70,11 @@ export class AblationView extends AnswerView<"ablation"> {
 
   protected tell({ alt, scale, present }: Ablation): string {
     if (scale !== 1) return alt;
-    const wakes = present === 0 ? "It is silent here: to the right it wakes." : "At the left end it is off.";
-    return `Moved, the slider changes what the unit answers; scores, later layers and contributions follow. ${wakes}`;
+    return `${phrase("steer.how")} ${phrase(present === 0 ? "steer.silent" : "steer.left")}`;
   }
 
   protected waiting(): string {
-    return `steering ${this.unit()} …`;
+    return phrase("steer.waiting", { unit: this.unit() });
   }
 
   private unit(): string {
@@ -78,7 +85,7 @@ export class AblationView extends AnswerView<"ablation"> {
   protected paint({ rows, accuracy }: Ablation): void {
     const changes = rows.flatMap(({ before, after, control }) => [Math.abs(after - before), Math.abs(control ?? 0)]);
     const largest = Math.max(1e-9, ...changes);
-    const titles = ["class", "score", "this unit", "random units"];
+    const titles = (["steer.class", "steer.score", "steer.unit", "steer.random"] as const).map((key) => phrase(key));
     const head = el("tr", {}, ...titles.map((text) => el("th", { scope: "col" }, text)));
     const lines = rows.map(({ label, before, after, control }) =>
       el(
@@ -96,9 +103,11 @@ export class AblationView extends AnswerView<"ablation"> {
 }
 
 function inWords({ count, change, control, worst, worstChange }: NonNullable<Ablation["accuracy"]>): string {
-  const points = (share: number) => `${share > 0 ? "+" : ""}${(100 * share).toFixed(1)} points`;
-  const random = control === null ? "" : ` (random units ${points(control)})`;
-  return `Accuracy over ${count} pictures: ${points(change)}${random}; most for ${worst}: ${points(worstChange)}.`;
+  const points = (share: number) =>
+    phrase("steer.points", { share: `${share > 0 ? "+" : ""}${(100 * share).toFixed(1)}` });
+  const random = control === null ? "" : phrase("steer.accuracyOfRandom", { change: points(control) });
+  const values = { count, change: points(change), random, worst, worstChange: points(worstChange) };
+  return phrase("steer.accuracy", values);
 }
 
 /** A bar from the middle to the right for more, to the left for less, with its number. */

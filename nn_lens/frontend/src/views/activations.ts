@@ -5,6 +5,7 @@ import { Grid, type Place } from "../drawing/grid";
 import { paint, type Scale, type Stack, strongestFirst, valueAt } from "../drawing/tiles";
 import { BarList } from "../drawing/values";
 import type { Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { View } from "./view";
 
 export class ActivationsView extends View {
@@ -15,7 +16,7 @@ export class ActivationsView extends View {
   private units: number[] = [];
   private drawn = "";
   private readonly scale = el("span", { class: "scale" });
-  private readonly mode = el("select", { "aria-label": "what the colours run to" });
+  private readonly mode = el("select", { "aria-label": phrase("maps.colours") });
 
   constructor(store: Store) {
     super(store, "activations");
@@ -27,15 +28,10 @@ export class ActivationsView extends View {
         this.tell();
       },
     );
-    this.bars = new BarList("activations", (unit) => store.sight.select(store.selection.layer, unit));
+    this.bars = new BarList(this.title, (unit) => store.sight.select(store.selection.layer, unit));
     this.body.append(this.grid.root, this.bars.root);
-    for (const [value, text] of [
-      ["map", "colours: each map"],
-      ["layer", "colours: whole layer"],
-      ["fixed", "colours: as they are now"],
-      ...(store.peer ? [["own", "colours: each network's own"]] : []),
-    ])
-      this.mode.append(el("option", { value }, text));
+    const modes: Scale["mode"][] = ["map", "layer", "fixed", ...(store.peer ? (["own"] as const) : [])];
+    for (const value of modes) this.mode.append(el("option", { value }, phrase(`maps.colours.${value}`)));
     this.mode.addEventListener("change", () => store.setScale({ mode: this.mode.value as Scale["mode"] }));
     this.tools.append(this.scale, this.mode);
   }
@@ -66,7 +62,7 @@ export class ActivationsView extends View {
     const ranked = store.order.ranked;
     const units = ranked ? ranked.slice(0, count) : Array.from({ length: count }, (_, n) => start + n);
     this.units = units;
-    const label = `Activation maps of layer ${layer}, channels ${start} to ${start + count - 1}`;
+    const label = ranked ? "maps.labelOfStrongest" : "maps.label";
     this.grid.show(
       {
         key: `${store.picture?.key} ${layer} ${stack.weights} ${start} ${store.topKey("maps")} ${ranked ?? ""}`,
@@ -74,7 +70,7 @@ export class ActivationsView extends View {
         ...drawnSize(stack),
         rows: height,
         columns: width,
-        label: ranked ? `${label}, strongest first` : label,
+        label: phrase(label, { layer, first: start, last: start + count - 1 }),
         paint: (i, out) => paint(stack, units[i], 0, store.colours, out, top(units[i])),
       },
       units.indexOf(channel),
@@ -98,7 +94,7 @@ export class ActivationsView extends View {
       name: (unit) => store.nameOf(layer, unit),
       value: (unit) => stack.largest[unit - stack.start],
       selected: channel,
-      label: `What the ${held.length} units of layer ${layer} answer`,
+      label: phrase("maps.labelOfBars", { count: held.length, layer }),
     });
   }
 
@@ -108,10 +104,10 @@ export class ActivationsView extends View {
     const bars = isRow(stack);
     this.scale.className = `scale ${colour}`;
     this.mode.value = mode;
-    const times = contrast === 1 ? "" : ` at contrast ×${short(contrast)}`;
-    const most = `${mode === "map" || mode === "own" ? "largest of each map" : short(top(start) ?? 0)}${times}`;
-    this.scale.dataset.low = colour === "diverging" ? "blue below 0" : "0";
-    this.scale.dataset.high = colour === "diverging" ? `orange above 0, to ${most}` : most;
+    const times = contrast === 1 ? "" : phrase("maps.contrast", { times: short(contrast) });
+    const most = (mode === "map" || mode === "own" ? phrase("maps.largest") : short(top(start) ?? 0)) + times;
+    this.scale.dataset.low = colour === "diverging" ? phrase("maps.low") : "0";
+    this.scale.dataset.high = colour === "diverging" ? phrase("maps.high", { most }) : most;
     const halves = `${BELOW_COLOUR} 50%, ${ABOVE_COLOUR} 50%`;
     const solid = `linear-gradient(90deg, ${colour === "diverging" ? halves : `${ABOVE_COLOUR}, ${ABOVE_COLOUR}`})`;
     this.scale.style.setProperty("--ramp", bars ? solid : this.ramp(colour));
@@ -138,12 +134,16 @@ export class ActivationsView extends View {
     const unit = at ? at.index : store.selection.channel;
     const n = unit - stack.start;
     if (n < 0 || n >= stack.count) return;
-    const here = at ? `, at ${store.sight.inWords(at)}: ${short(valueAt(stack, unit, 0, at.row, at.column))}` : "";
-    const part = stack.count < stack.total ? ` (channels ${stack.start}–${stack.start + stack.count - 1} shown)` : "";
-    const name = `unit ${store.nameOf(stack.layer, unit)}`;
-    const value = short(stack.largest[n]);
-    if (single) say(this.note, `${name}: ${value}; all bars on one scale${part}`);
-    else say(this.note, `${name}: largest ${value}, mean ${short(stack.mean[n])}${here}${part}`);
+    const values = {
+      name: store.nameOf(stack.layer, unit),
+      value: short(stack.largest[n]),
+      mean: short(stack.mean[n]),
+      place: at ? store.sight.inWords(at) : "",
+      here: at ? short(valueAt(stack, unit, 0, at.row, at.column)) : "",
+    };
+    const shown = { first: stack.start, last: stack.start + stack.count - 1 };
+    const part = stack.count < stack.total ? phrase("maps.part", shown) : "";
+    say(this.note, phrase(single ? "maps.noteOfBars" : at ? "maps.noteAt" : "maps.note", values) + part);
   }
 }
 

@@ -3,6 +3,7 @@ import { el, say, short } from "../drawing/dom";
 import { numbers } from "../drawing/numbers";
 import { floats, type Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { AnswerView } from "./view";
 
 /** How one neuron of a convolution comes to its activation: its strongest inputs, and the rest added up. */
@@ -49,13 +50,11 @@ export class ArithmeticView extends AnswerView<"arithmetic"> {
   }
 
   protected tell(): string {
-    return "blue is below 0, orange above; each table has colours of its own";
+    return phrase("arithmetic.note");
   }
 
   protected waiting(): string {
-    return this.store.look.locked
-      ? "multiplying …"
-      : "Click a place in the picture or a map: here stand the window, the kernel and their products.";
+    return phrase(this.store.look.locked ? "arithmetic.waiting" : "arithmetic.before");
   }
 
   protected paint(answer: Arithmetic): void {
@@ -72,18 +71,19 @@ export class ArithmeticView extends AnswerView<"arithmetic"> {
         el(
           "div",
           { class: "equation" },
-          figure(0, i, `window of input ${number}`),
+          figure(0, i, phrase("arithmetic.window", { number })),
           el("span", {}, "×"),
-          figure(1, i, "kernel"),
+          figure(1, i, phrase("kernel")),
           el("span", {}, "="),
-          figure(2, i, "products"),
-          el("span", { class: "sum" }, `sum ${short(sum)}`),
+          figure(2, i, phrase("products")),
+          el("span", { class: "sum" }, phrase("sum", { sum: short(sum) })),
         ),
       ),
     );
-    const others = restCount ? ` + ${short(rest)} from ${restCount} other inputs` : "";
+    const others = restCount ? ` + ${phrase("arithmetic.others", { rest: short(rest), count: restCount })}` : "";
     const sums = inputs.map(({ sum }) => short(sum)).join(" + ");
     const behind = then.map(([layer, v]) => ` → ${layer} → ${short(v)}`).join("");
-    say(this.total, `${unit} = ${sums}${others} + bias ${short(bias)} = ${short(value)}${behind}`);
+    const whole = `${sums}${others} + ${phrase("arithmetic.bias", { bias: short(bias) })} = ${short(value)}`;
+    say(this.total, `${unit} = ${whole}${behind}`);
   }
 }

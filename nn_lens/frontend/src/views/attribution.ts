@@ -3,7 +3,7 @@ import { el, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
-import { isWide } from "../panel/words";
+import { isWide, phrase } from "../panel/words";
 import { TargetChoice } from "./target";
 import { AnswerView } from "./view";
 
@@ -50,14 +50,11 @@ export class AttributionView extends AnswerView<"attribution"> {
   protected tell(methods: Attribution[]): string {
     const name = target(methods);
     if (!name) return this.waiting();
-    return (
-      `Evidence for ${name}: orange speaks for it, blue against. A map that looks alike on shuffled weights tells ` +
-      "nothing of what was learned."
-    );
+    return phrase("attribution.note", { name });
   }
 
   protected waiting(): string {
-    return "asking each method …";
+    return phrase("attribution.waiting");
   }
 
   protected paint(methods: Attribution[]): void {
@@ -69,20 +66,24 @@ export class AttributionView extends AnswerView<"attribution"> {
   private tile({ method, reason, alt, sheet, tiles, similarity, error }: Attribution): HTMLElement {
     const name = el("figcaption", { class: "caption" }, el("b", {}, method));
     if (reason) {
-      const why = el("details", {}, el("summary", {}, "not for this network"), reason);
+      const why = el("details", {}, el("summary", {}, phrase("attribution.none")), reason);
       return el("figure", { class: "method" }, name, why);
     }
     // Rows stand below one another in one picture, all else beside one another.
     const parts = isWide(this.store.network) ? 1 : tiles;
     const columns = Array.from({ length: parts }, (_, i) => {
-      const canvas = el("canvas", { role: "img", "aria-label": i ? `${alt}, on shuffled weights` : alt, title: alt });
+      const canvas = el("canvas", {
+        role: "img",
+        "aria-label": i ? phrase("attribution.shuffledAlt", { alt: alt ?? "" }) : alt,
+        title: alt,
+      });
       if (sheet) drawFrom(canvas, sheet, i, parts);
-      const heading = i ? "shuffled weights" : "your network";
+      const heading = phrase(i ? "attribution.shuffled" : "attribution.own");
       return el("div", {}, el("div", { class: "caption" }, parts > 1 ? heading : ""), canvas);
     });
-    const alike = similarity === null ? "" : `alike on shuffled weights: ${short(similarity)} (1 is the same map)`;
-    const off = error === null ? "" : `; does not add up by ${(100 * error).toFixed(1)} %`;
-    const both = parts === 1 && tiles > 1 ? "above your network, below shuffled weights; " : "";
+    const alike = similarity === null ? "" : phrase("attribution.alike", { similarity: short(similarity) });
+    const off = error === null ? "" : phrase("attribution.error", { error: (100 * error).toFixed(1) });
+    const both = parts === 1 && tiles > 1 ? phrase("attribution.both") : "";
     const twins = el("div", { class: "twins" }, ...columns);
     return el("figure", { class: "method" }, name, twins, el("div", { class: "caption" }, both + alike + off));
   }

@@ -6,6 +6,7 @@ import { paintLevels } from "../drawing/tiles";
 import { cellAt, clamp, type Neuron, placeOf } from "../panel/geometry";
 import { floats, type Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { AnswerView } from "./view";
 
 /** Which unit of a layer is strongest at each place of the picture, and the units in groups that are active together. */
@@ -44,10 +45,10 @@ const FAINT = 0.12;
 const READABLE = 40;
 
 export class BlocksView extends AnswerView<"blocks"> {
-  private readonly canvas = el("canvas", { role: "img", "aria-label": "not here yet" });
+  private readonly canvas = el("canvas", { role: "img", "aria-label": phrase("card.absent") });
   private readonly box = el("div", { class: "sees", hidden: true });
   private readonly frame: HTMLElement;
-  private readonly groups = el("div", { class: "groups", role: "group", "aria-label": "groups of units" });
+  private readonly groups = el("div", { class: "groups", role: "group", "aria-label": phrase("blocks.label") });
   private readonly explained = el("p", { class: "words" });
   private readonly bar = el("progress", { max: 1, hidden: true });
   private gridKey = "";
@@ -56,9 +57,9 @@ export class BlocksView extends AnswerView<"blocks"> {
 
   constructor(store: Store) {
     super(store, "blocks", "blocks");
-    const label = "the strongest unit of each place; arrow keys choose a place";
+    const label = phrase("blocks.frame");
     this.frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, this.canvas, this.box);
-    this.bar.setAttribute("aria-label", this.words("images of units"));
+    this.bar.setAttribute("aria-label", this.phrase("blocks.images"));
     this.tools.append(this.bar);
     this.note.classList.add("above");
     this.body.append(this.frame, this.explained, this.groups);
@@ -99,17 +100,18 @@ export class BlocksView extends AnswerView<"blocks"> {
     const neuron = this.store.sight.neuron();
     if (neuron) {
       const n = neuron.row * width + neuron.column;
-      return `${this.store.sight.inWords(neuron)}: unit ${strongest[n]} answers most, ${short(values[n])}`;
+      const place = this.store.sight.inWords(neuron);
+      return phrase("blocks.at", { place, unit: strongest[n], value: short(values[n]) });
     }
     const made = this.made(blocks);
-    if (made < drawn) return `making the images of the units, ${made} of ${drawn} …`;
-    const rest = units.length > drawn ? `; ${units.length - drawn} rarer units are plain squares` : "";
-    const colours = blocks.height === 1 && width > 1 ? ", a colour for each where its image would be too narrow" : "";
-    return `${units.length} units are strongest somewhere${rest}${colours}; the fainter, the weaker`;
+    if (made < drawn) return phrase("blocks.making", { made, drawn });
+    const rest = units.length > drawn ? phrase("blocks.rest", { count: units.length - drawn }) : "";
+    const colours = blocks.height === 1 && width > 1 ? phrase("blocks.colours") : "";
+    return phrase("blocks.note", { count: units.length, rest, colours });
   }
 
   protected waiting(): string {
-    return "looking at each place …";
+    return phrase("blocks.waiting");
   }
 
   /** The groups: where each is active, and what it wants most. */
@@ -118,23 +120,24 @@ export class BlocksView extends AnswerView<"blocks"> {
     this.gridKey = "";
     const size = height * width;
     const tiles = shares.map((share, g) => {
-      const map = el("canvas", { role: "img", "aria-label": `Where group ${g + 1} answers` });
+      const map = el("canvas", { role: "img", "aria-label": phrase("blocks.map", { group: g + 1 }) });
       const own = maps.subarray(g * size, (g + 1) * size);
       paintLevels(map, { height, width, values: own }, this.store.colours.sequential);
-      const image = el("canvas", { role: "img", "aria-label": `What group ${g + 1} wants most` });
+      const image = el("canvas", { role: "img", "aria-label": phrase("blocks.image", { group: g + 1 }) });
       if (sheet) drawFrom(image, sheet, g, shares.length);
-      const caption = el("span", { class: "caption" }, `group ${g + 1} · ${(100 * share).toFixed(0)} %`);
+      const caption = el(
+        "span",
+        { class: "caption" },
+        phrase("blocks.group", { group: g + 1, share: (100 * share).toFixed(0) }),
+      );
       const root = el("button", { type: "button", class: "tile" }, map, image, caption);
-      root.title = "shows where its units answer";
+      root.title = phrase("blocks.show");
       root.setAttribute("aria-pressed", String(g === this.group));
       root.addEventListener("click", () => this.chooseGroup(g));
       return root;
     });
     this.groups.replaceChildren(...tiles);
-    const words =
-      `Units that answer together, in ${shares.length} groups (non-negative matrix factorization), which explain ` +
-      `${(100 * explained).toFixed(0)} % of this picture's answers: where each answers, and what it wants most.`;
-    say(this.explained, this.words(words));
+    say(this.explained, this.phrase("blocks.how", { count: shares.length, share: (100 * explained).toFixed(0) }));
   }
 
   private chooseGroup(group: number): void {

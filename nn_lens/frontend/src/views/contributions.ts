@@ -3,7 +3,8 @@ import { el, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
-import { cut } from "../panel/words";
+import type { Phrase } from "../panel/strings";
+import { cut, phrase } from "../panel/words";
 import { TargetChoice } from "./target";
 import { AnswerView } from "./view";
 
@@ -41,7 +42,7 @@ export class ContributionsView extends AnswerView<"contributions"> {
   private readonly rows = el("div", {
     class: "speaking",
     role: "group",
-    "aria-label": "units that speak for the answer",
+    "aria-label": phrase("speaks.label"),
   });
   private readonly twin = el("p", { class: "words twin" });
 
@@ -63,48 +64,43 @@ export class ContributionsView extends AnswerView<"contributions"> {
 
   protected tell({ target, layer, count, alt, note }: Contributions): string {
     this.root.title = alt;
-    const more = note ? ` ${note}` : "";
-    return (
-      `What each of the ${count} units of ${layer} adds to ${target}: its activations times their weight in the answer. ` +
-      `The coloured picture is where the unit takes it from, orange for, blue against. A click goes to the unit.${more}`
-    );
+    return phrase("speaks.note", { count, layer, target }) + (note ? ` ${note}` : "");
   }
 
   protected waiting(): string {
-    return "adding up what each unit says …";
+    return phrase("speaks.waiting");
   }
 
   protected paint(found: Contributions): void {
     const { units, control, score, total, rest } = found;
     const first = units.reduce((sum, { value }) => sum + value, 0);
     const more = (value: number) => `${value < 0 ? "−" : "+"} ${short(Math.abs(value))}`;
-    this.sum.textContent =
-      `score ${short(score)} = ${short(first)} from these ${units.length} ${more(total - first)} from the others ` +
-      `${more(rest)} from biases and other ways`;
+    const sum = { first: short(first), others: more(total - first), rest: more(rest) };
+    this.sum.textContent = phrase("speaks.sum", { score: short(score), count: units.length, ...sum });
     const twins = control?.units ?? [];
     const largest = Math.max(1e-9, ...[...units, ...twins].map(({ value }) => Math.abs(value)));
     this.rows.replaceChildren(this.head(found), ...units.map((unit, i) => this.row(found, unit, i, largest)));
     this.twin.replaceChildren();
     if (!control) return;
     const names = twins.slice(0, 4).map(({ channel, value }) => `${channel} (${value > 0 ? "+" : ""}${short(value)})`);
-    const alike =
-      control.similarity === null ? "" : `; alike ${short(control.similarity)}, 1 would be the same ranking`;
-    this.twin.textContent = `With shuffled weights other units are first: ${names.join(", ")}${alike}.`;
+    const { similarity } = control;
+    const values = { units: names.join(", "), similarity: similarity === null ? "" : short(similarity) };
+    this.twin.textContent = phrase(similarity === null ? "speaks.twin" : "speaks.twinAlike", values);
   }
 
   /** What stands in each column. */
   private head({ sheets, examples }: Contributions): HTMLElement {
-    const columns = [
-      ...(sheets[MAPS] ? ["its map"] : []),
-      "its part",
-      "it wants",
-      ...(examples ? ["real pictures of it"] : []),
+    const columns: Phrase[] = [
+      ...(sheets[MAPS] ? (["speaks.map"] as const) : []),
+      "speaks.part",
+      "speaks.wants",
+      ...(examples ? (["speaks.examples"] as const) : []),
     ];
-    const seen = columns.map((text) => el("span", {}, this.words(text)));
+    const seen = columns.map((key) => el("span", {}, this.phrase(key)));
     return el(
       "div",
       { class: "speaks head", "aria-hidden": "true" },
-      el("span", {}, "unit, and what it adds"),
+      el("span", {}, phrase("speaks.adds")),
       el("span", { class: "seen" }, ...seen),
     );
   }
@@ -113,15 +109,16 @@ export class ContributionsView extends AnswerView<"contributions"> {
     const { layer, units, sheets, examples } = found;
     const name = `${layer}:${channel}`;
     const size = `${value > 0 ? "+" : ""}${short(value)}`;
-    const draw = (which: number, label: string, at = index, count = units.length) => {
+    const draw = (which: number, key: Phrase, at = index, count = units.length) => {
       const sheet = sheets[which];
-      const canvas = el("canvas", { role: "img", "aria-label": this.words(`${label} of ${name}`), title: label });
+      const title = this.phrase(key);
+      const canvas = el("canvas", { role: "img", "aria-label": phrase("speaks.alt", { title, name }), title });
       if (sheet) drawFrom(canvas, sheet, at, count);
       else canvas.classList.add("none");
       return canvas;
     };
     const real = Array.from({ length: examples }, (_, n) =>
-      draw(EXAMPLES, "picture that activates it most", index * examples + n, units.length * examples),
+      draw(EXAMPLES, "speaks.example", index * examples + n, units.length * examples),
     );
     const bar = el("div", {
       class: value < 0 ? "bar less" : "bar more",
@@ -132,7 +129,7 @@ export class ContributionsView extends AnswerView<"contributions"> {
       {
         type: "button",
         class: "speaks",
-        "aria-label": `${name} adds ${size}; go there`,
+        "aria-label": phrase("speaks.go", { name, size }),
         onclick: () => this.store.sight.select(layer, channel),
       },
       el("span", { class: "who", title: name }, cut(name, 16)),
@@ -140,9 +137,9 @@ export class ContributionsView extends AnswerView<"contributions"> {
       el(
         "span",
         { class: "seen" },
-        ...(sheets[MAPS] ? [draw(MAPS, "activation map")] : []),
-        draw(PARTS, "its part of the picture"),
-        draw(IMAGES, "maximizing image"),
+        ...(sheets[MAPS] ? [draw(MAPS, "speaks.mapAlt")] : []),
+        draw(PARTS, "speaks.partAlt"),
+        draw(IMAGES, "speaks.image"),
         ...real,
       ),
     );

@@ -3,6 +3,7 @@ import { el, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { AnswerView } from "./view";
 
 /** The pictures that activate the selected unit most, and those that activate random directions of its layer most, row by row. */
@@ -21,10 +22,7 @@ export class DirectionsView extends AnswerView<"directions"> {
 
   constructor(store: Store) {
     super(store, "directions", "directions");
-    const words =
-      "The first row is the unit; the others are random mixtures of the layer's units, as long. " +
-      "If their pictures have as much in common, the unit is no more meaningful to the network than a random mixture.";
-    this.body.append(this.rows, el("p", { class: "words" }, this.words(words)));
+    this.body.append(this.rows, el("p", { class: "words" }, this.phrase("directions.how")));
   }
 
   protected shown({ count }: Directions): string {
@@ -33,20 +31,20 @@ export class DirectionsView extends AnswerView<"directions"> {
   }
 
   protected tell({ count }: Directions): string {
-    return `of ${count.toLocaleString("en")} ${this.counted()}`;
+    return phrase("directions.note", { count: count.toLocaleString("en"), what: this.counted() });
   }
 
   protected waiting(): string {
-    return "looking at the first pictures …";
+    return phrase("examples.waiting");
   }
 
   protected paint({ rows, sheet }: Directions): void {
     const total = rows.reduce((sum, { activations }) => sum + activations.length, 0);
     let first = 0;
     const made = rows.map(({ name, activations, apart }) => {
-      const far = apart === null ? "no spread" : `${short(apart)} σ above the mean`;
+      const far = apart === null ? phrase("directions.none") : phrase("directions.apart", { apart: short(apart) });
       const pictures = activations.map((value, i) => {
-        const label = this.words(`Picture that activates ${name} to ${short(value)}`);
+        const label = this.phrase("examples.alt", { unit: name, value: short(value) });
         const canvas = el("canvas", { role: "img", "aria-label": label, title: short(value) });
         if (sheet) drawFrom(canvas, sheet, first + i, total);
         return canvas;

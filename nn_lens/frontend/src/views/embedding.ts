@@ -3,6 +3,7 @@ import { el } from "../drawing/dom";
 import { bitmap } from "../drawing/sheet";
 import { floats, type Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { AnswerView } from "./view";
 
 /** Pictures of the dataset laid out by what a layer says of them. */
@@ -50,8 +51,13 @@ const [LARGE, NAMED] = [84, 12];
 const CLICK = 4;
 
 export class EmbeddingView extends AnswerView<"embedding"> {
-  private readonly canvas = el("canvas", { class: "plane", role: "img", tabindex: 0, "aria-label": "not here yet" });
-  private readonly clear = el("button", { type: "button", onclick: () => this.select([]) }, "Select none");
+  private readonly canvas = el("canvas", {
+    class: "plane",
+    role: "img",
+    tabindex: 0,
+    "aria-label": phrase("card.absent"),
+  });
+  private readonly clear = el("button", { type: "button", onclick: () => this.select([]) }, phrase("embedding.clear"));
   private readonly observer: ResizeObserver;
   private drawn = "";
   private from: [number, number] | null = null;
@@ -65,7 +71,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
 
   constructor(store: Store) {
     super(store, "embedding", "embedding");
-    this.neighbours.setAttribute("aria-label", this.words("nearest pictures"));
+    this.neighbours.setAttribute("aria-label", this.phrase("embedding.nearest"));
     this.body.append(this.canvas, this.legend, this.neighbours);
     this.canvas.addEventListener("pointerleave", () => {
       this.hovered = -1;
@@ -109,18 +115,14 @@ export class EmbeddingView extends AnswerView<"embedding"> {
   }
 
   protected waiting(): string {
-    return "reading up to 400 pictures …";
+    return phrase("embedding.waiting");
   }
 
   protected tell(embedding: Embedding): string {
     const count = this.store.look.brushed.length;
-    const chosen = count
-      ? `; ${count} selected, in Python lens.selected`
-      : "; draw a rectangle to select, click to look";
-    const method = embedding.finished
-      ? "t-SNE: neighbours are alike, distances between groups say nothing"
-      : "PCA so far, t-SNE comes";
-    return `${embedding.indices.length} pictures by ${method}${chosen}`;
+    const chosen = count ? phrase("embedding.selected", { count }) : phrase("embedding.how");
+    const method = phrase(embedding.finished ? "embedding.tsne" : "embedding.pca");
+    return phrase("embedding.note", { count: embedding.indices.length, method, chosen });
   }
 
   protected paint(embedding: Embedding): void {
@@ -204,19 +206,28 @@ export class EmbeddingView extends AnswerView<"embedding"> {
     if (at === this.listed || at < 0) return; // what was looked at last stays
     this.listed = at;
     const tiles = this.nearestOf(embedding, at).map((i) => {
-      const label = this.words(`picture ${embedding.indices[i]}`) + this.className(embedding.classes[i]);
+      const label = this.named(embedding, i);
       const canvas = el("canvas", { width: 64, height: 64, role: "img", "aria-label": label, title: label });
       const context = canvas.getContext("2d");
       if (context) this.thumbnail(context, embedding, i, 32, 32, "currentColor", 64);
       const show = () => this.show(embedding, i);
       return el("button", { type: "button", class: "tile", onclick: show }, canvas);
     });
-    const name = this.words(`picture ${embedding.indices[at]}`) + this.className(embedding.classes[at]);
-    this.neighbours.replaceChildren(el("span", { class: "caption" }, `nearest to ${name}:`), ...tiles);
+    const name = this.named(embedding, at);
+    this.neighbours.replaceChildren(
+      el("span", { class: "caption" }, phrase("embedding.nearestTo", { name })),
+      ...tiles,
+    );
+  }
+
+  /** A picture by its number, and its class where that is known. */
+  private named({ indices, classes }: Embedding, at: number): string {
+    const own = classes[at];
+    return this.phrase("embedding.picture", { index: indices[at] }) + (own < 0 ? "" : `, ${this.className(own)}`);
   }
 
   private className(own: number): string {
-    return own < 0 ? "" : `, ${this.store.network.labels[own] ?? `class ${own}`}`;
+    return this.store.network.labels[own] ?? phrase("class", { index: own });
   }
 
   private drawLegend({ classes }: Embedding): void {
@@ -224,11 +235,10 @@ export class EmbeddingView extends AnswerView<"embedding"> {
     const text = `${there}`;
     if (this.legend.dataset.shown === text) return;
     this.legend.dataset.shown = text;
-    const names = there.slice(0, NAMED).map((own) => {
-      const name = this.store.network.labels[own] ?? `class ${own}`;
-      return el("span", {}, el("i", { style: `background:${hue(own)}` }), name);
-    });
-    const rest = there.length > NAMED ? [`and ${there.length - NAMED} more`] : [];
+    const names = there
+      .slice(0, NAMED)
+      .map((own) => el("span", {}, el("i", { style: `background:${hue(own)}` }), this.className(own)));
+    const rest = there.length > NAMED ? [phrase("embedding.more", { count: there.length - NAMED })] : [];
     this.legend.replaceChildren(...names, ...rest);
   }
 
@@ -276,7 +286,8 @@ export class EmbeddingView extends AnswerView<"embedding"> {
       this.hovered = i;
       this.store.changed();
     }
-    this.canvas.title = i < 0 ? "" : this.words(`picture ${this.store.answer("embedding")?.indices[i]}`);
+    const embedding = this.store.answer("embedding");
+    this.canvas.title = i < 0 || !embedding ? "" : this.named(embedding, i);
   }
 
   /** The pointer has drawn a rectangle, or clicked. */

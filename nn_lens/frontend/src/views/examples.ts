@@ -3,6 +3,8 @@ import { el, say, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import { floats, type Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { STRINGS } from "../panel/strings";
+import { phrase } from "../panel/words";
 import { AnswerView } from "./view";
 
 /** A number about a maximizing image that explains itself; null is not to be had. */
@@ -42,14 +44,7 @@ export function decodeTrust(head: Message): Badge[] {
 }
 
 /** What each number asks, in plain words. */
-const PLAIN: Record<string, string> = {
-  percentile: "percent of real pictures below it",
-  "natural path": "goes the way of real pictures",
-  randomized: "the same on shuffled weights",
-  transfer: "left after small changes",
-  agreement: "random starts agree",
-  liveliness: "share of pictures above 0",
-};
+const PLAIN: Record<string, string> = STRINGS.checks;
 const RECTIFIER = /relu|elu|silu|swish|mish|sigmoid|softplus|hardtanh/i;
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -73,8 +68,8 @@ export class ExamplesView extends AnswerView<"examples"> {
 
   constructor(store: Store) {
     super(store, "examples", "examples");
-    this.row.setAttribute("aria-label", this.words("pictures from least to most"));
-    say(this.button, this.words("How far may I believe the maximizing image?"));
+    this.row.setAttribute("aria-label", this.phrase("examples.label"));
+    say(this.button, this.phrase("examples.ask"));
     this.chart.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     this.chart.setAttribute("preserveAspectRatio", "none");
     this.chart.setAttribute("role", "img");
@@ -95,13 +90,17 @@ export class ExamplesView extends AnswerView<"examples"> {
   }
 
   protected tell({ count, total, finished, skipped }: Spectrum): string {
-    const of = total === null || finished ? "" : ` of ${total.toLocaleString("en")}`;
-    const unread = skipped ? `; ${skipped} could not be read` : "";
-    return `${finished ? "" : "so far "}${count.toLocaleString("en")}${of} ${this.counted()}${unread}`;
+    const values = {
+      count: count.toLocaleString("en"),
+      total: total?.toLocaleString("en") ?? "",
+      what: this.counted(),
+    };
+    const key = finished ? "examples.count" : total === null ? "examples.countSoFar" : "examples.countSoFarOf";
+    return phrase(key, values) + (skipped ? phrase("examples.unread", { skipped }) : "");
   }
 
   protected waiting(): string {
-    return "looking at the first pictures …";
+    return phrase("examples.waiting");
   }
 
   protected paint(spectrum: Spectrum): void {
@@ -114,8 +113,8 @@ export class ExamplesView extends AnswerView<"examples"> {
     this.row.hidden = !tiles;
     const figures = Array.from({ length: tiles }, (_, i) => {
       const value = short(activations[i]);
-      const end = i === 0 ? "least" : i === tiles - 1 ? "most" : "";
-      const label = this.words(`Picture that activates ${layer}:${channel} to ${value}`);
+      const end = i === 0 ? phrase("least") : i === tiles - 1 ? phrase("most") : "";
+      const label = this.phrase("examples.alt", { unit: `${layer}:${channel}`, value });
       const canvas = el("canvas", { role: "img", "aria-label": label });
       if (sheet) drawFrom(canvas, sheet, i, tiles);
       const words = end ? [el("span", { class: "who" }, end), " "] : [];
@@ -123,12 +122,18 @@ export class ExamplesView extends AnswerView<"examples"> {
       return el("figure", {}, canvas, el("figcaption", { class: "caption" }, ...words, much));
     });
     const value = reached === undefined ? "…" : short(reached);
-    const label = this.words(`Maximizing image of ${layer}:${channel}, activation ${value}`);
+    const label = this.phrase("image.alt", { unit: `${layer}:${channel}`, value });
     const image = el("canvas", { role: "img", "aria-label": label });
     const made = reached === undefined ? null : this.store.imageOf(layer, channel);
     if (made?.page.sheet) drawFrom(image, made.page.sheet, made.index, made.page.channels.length);
     const much = el("span", { class: "much" }, value);
-    const caption = el("figcaption", { class: "caption" }, el("span", { class: "who" }, "its image"), " ", much);
+    const caption = el(
+      "figcaption",
+      { class: "caption" },
+      el("span", { class: "who" }, phrase("examples.image")),
+      " ",
+      much,
+    );
     this.row.replaceChildren(...figures, el("figure", { class: "image" }, image, caption));
   }
 
@@ -150,11 +155,9 @@ export class ExamplesView extends AnswerView<"examples"> {
         ? []
         : [shape("line", { x1: at(reached), x2: at(reached), y1: 0, y2: HEIGHT, class: "reached" })];
     this.chart.replaceChildren(...bars, ...mark);
-    const where = reached === undefined ? "" : this.words(`; the maximizing image reaches ${short(reached)}`);
-    this.chart.setAttribute(
-      "aria-label",
-      `Histogram of ${spectrum.count} activations from ${short(low)} to ${short(top)}${where}`,
-    );
+    const values = { count: spectrum.count, low: short(low), top: short(top), reached: short(reached ?? Number.NaN) };
+    const label = reached === undefined ? "examples.histogram" : "examples.histogramReached";
+    this.chart.setAttribute("aria-label", this.phrase(label, values));
     this.axis.replaceChildren(el("span", {}, short(low)), el("span", {}, short(high)));
     say(this.explained, reached === undefined ? "" : this.words(inWords(spectrum, reached)));
   }
@@ -193,11 +196,10 @@ export class ExamplesView extends AnswerView<"examples"> {
 export function verdict(badges: Badge[]): string {
   const against = badges.filter(({ warning }) => warning).map(({ name }) => PLAIN[name] ?? name);
   if (!badges.length) return "";
-  const of = `of ${badges.length} checks`;
-  if (!against.length) return `The maximizing image may be believed: none ${of} speaks against it.`;
-  const which = `${against.length} ${of} ${against.length === 1 ? "speaks" : "speak"} against it: ${against.join("; ")}.`;
-  if (against.length * 2 < badges.length) return `The maximizing image may be believed with care: ${which}`;
-  return `The maximizing image tells little of this unit; look at the real pictures. ${which}`;
+  const values = { count: badges.length, against: against.length, which: against.join("; ") };
+  if (!against.length) return phrase("verdict.good", values);
+  const which = phrase(against.length === 1 ? "verdict.one" : "verdict.some", values);
+  return `${phrase(against.length * 2 < badges.length ? "verdict.care" : "verdict.bad")} ${which}`;
 }
 
 function shape(name: string, attributes: Record<string, string | number>): SVGElement {
@@ -214,13 +216,6 @@ function same(a: Badge[], b: Badge[]): boolean {
 function inWords(spectrum: Spectrum, reached: number): string {
   const { quantiles, count } = spectrum;
   const below = Math.max(0, quantiles.filter((value) => value < reached).length - 1);
-  const line = `The line is the maximizing image, at ${short(reached)}`;
-  const many = count.toLocaleString("en");
-  if (below >= 100)
-    return (
-      `${line}: above all ${many} pictures. It is the peak of what the unit answers to, an exaggeration; typical ` +
-      "pictures look like those above."
-    );
-  const share = below === 0 ? `below nearly all ${many} pictures` : `above ${below} % of the ${many} pictures`;
-  return `${line}: ${share}. Real pictures drive the unit further: believe them more than the image.`;
+  const values = { reached: short(reached), count: count.toLocaleString("en"), below };
+  return phrase(below >= 100 ? "examples.above" : below === 0 ? "examples.below" : "examples.among", values);
 }

@@ -4,7 +4,7 @@ import { el, say, short } from "../drawing/dom";
 import { Grid, type Place } from "../drawing/grid";
 import { between, paint, type Stack, valueAt } from "../drawing/tiles";
 import type { Store } from "../panel/store";
-import { cut } from "../panel/words";
+import { cut, phrase } from "../panel/words";
 import { View } from "./view";
 
 export class FiltersView extends View {
@@ -48,10 +48,10 @@ export class FiltersView extends View {
     const near = layer.filter ? undefined : sight.withFilters();
     this.link.hidden = !near;
     if (near) {
-      say(this.link, `Show those of ${cut(near.name, 28)}`);
+      say(this.link, phrase("filters.go", { layer: cut(near.name, 28) }));
       this.link.title = near.name;
     }
-    return layer.filter ? "" : `${cut(layer.name, 28)} (${layer.kind}) has no filters of its own.`;
+    return layer.filter ? "" : phrase("filters.none", { layer: cut(layer.name, 28), kind: layer.kind });
   }
 
   /** Goes to the nearest layer that has filters. */
@@ -70,7 +70,7 @@ export class FiltersView extends View {
     const { layer, channel } = store.selection;
     const { start, count, height, width } = stack;
     const top = store.topOf("filters");
-    const inColour = stack.colour === "rgb" ? ", in colour" : "";
+    const colour = stack.colour === "rgb" ? "filters.labelInColour" : "filters.label";
     this.grid.show(
       {
         key: `${layer} ${stack.weights} ${start} ${store.topKey("filters")}`,
@@ -78,7 +78,7 @@ export class FiltersView extends View {
         ...drawnSize(stack),
         rows: height,
         columns: width,
-        label: `${stack.total} filters of layer ${layer}, ${sizeOf(stack, " by ")}${inColour}`,
+        label: phrase(colour, { count: stack.total, layer, size: sizeOf(stack, phrase("by")) }),
         paint: (i, out) => paint(stack, start + i, 0, store.colours, out, top(start + i)),
       },
       channel - start,
@@ -97,7 +97,7 @@ export class FiltersView extends View {
         ...drawnSize(stack),
         rows: height,
         columns: width,
-        label: `Filter ${channel} of layer ${layer}: ${planes} inputs, ${sizeOf(stack, " by ")} each`,
+        label: phrase("filters.labelOfOne", { channel, layer, planes, size: sizeOf(stack, phrase("by")) }),
         paint: (i, out) => paint(stack, channel, i, store.colours, out, top(channel)),
       },
       null,
@@ -126,27 +126,26 @@ function sizeOf({ height, width, slices = 1 }: Stack, times: string): string {
 
 /** A place in a filter, in words. */
 function placeOf({ height, width, slices = 1 }: Stack, { row, column }: Place): string {
-  if (slices === 1) return height === 1 && width > 1 ? `number ${column}` : `row ${row}, column ${column}`;
+  if (slices === 1)
+    return height === 1 && width > 1 ? phrase("number", { column }) : phrase("cell.one", { row, column });
   const each = (width + 1) / slices;
-  return `slice ${Math.floor(column / each)}, row ${row}, column ${column % each}`;
+  return phrase("cell.inSlice", { slice: Math.floor(column / each), row, column: column % each });
 }
 
 function inWords(stack: Stack, channel: number, at: Place | null): string {
   const size = sizeOf(stack, "×");
   const rgb = stack.colour === "rgb";
   if (whole(stack)) {
-    if (!at)
-      return `${stack.total} filters of ${size}; ${rgb ? "grey is zero" : "orange above 0, blue below"}; that of unit ${channel} is marked`;
+    if (!at) return phrase(rgb ? "filters.allInColour" : "filters.all", { count: stack.total, size, channel });
     const unit = stack.start + at.index;
     const planes = rgb ? [0, 1, 2] : [0];
     const values = planes.map((plane) => short(valueAt(stack, unit, plane, at.row, at.column))).join(", ");
-    return `filter ${unit}, ${placeOf(stack, at)}: ${rgb ? "red, green, blue " : ""}${values}`;
+    return phrase(rgb ? "filters.atInColour" : "filters.at", { unit, place: placeOf(stack, at), values });
   }
   if (at && at.index < stack.planes) {
     const value = short(valueAt(stack, channel, at.index, at.row, at.column));
-    return `filter ${channel}, input ${at.index}, ${placeOf(stack, at)}: ${value}`;
+    return phrase("filters.atInput", { channel, input: at.index, place: placeOf(stack, at), value });
   }
   const one = stack.height === 1 && stack.width === 1;
-  const what = one ? `weights to ${stack.planes} inputs` : `${size} for each of ${stack.planes} inputs`;
-  return `filter ${channel}: ${what}; orange above 0, blue below`;
+  return phrase(one ? "filters.oneOfSingles" : "filters.one", { channel, size, planes: stack.planes });
 }

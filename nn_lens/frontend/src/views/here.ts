@@ -2,6 +2,7 @@
 import { el, say, short, caption as write } from "../drawing/dom";
 import { drawFrom } from "../drawing/sheet";
 import { RANKED, type Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { View } from "./view";
 
 interface Tile {
@@ -18,13 +19,11 @@ export class HereView extends View {
   constructor(store: Store) {
     super(store, "here");
     const tiles = this.tiles.map(({ root }) => root);
-    this.letGo.title = "lets go of the place (Esc)";
-    this.letGo.setAttribute("aria-label", "let go of the place");
+    this.letGo.title = phrase("place.letGo");
+    this.letGo.setAttribute("aria-label", phrase("place.letsGo"));
     this.letGo.addEventListener("click", () => store.look.unlock());
     this.tools.append(this.letGo);
-    this.body.append(
-      el("div", { class: "ranked", role: "group", "aria-label": "units that answer most here" }, ...tiles),
-    );
+    this.body.append(el("div", { class: "ranked", role: "group", "aria-label": phrase("here.label") }, ...tiles));
   }
 
   draw(): void {
@@ -38,11 +37,11 @@ export class HereView extends View {
     for (const [i, tile] of this.tiles.entries()) this.drawTile(tile, ranked[i]);
     this.root.dataset.shown = neuron ? `${layer} ${neuron.row},${neuron.column}` : "";
     if (why) return;
-    if (!neuron) say(this.note, this.words("Move over the picture or a map: which units answer there? A click stays."));
+    if (!neuron) say(this.note, this.phrase("here.before"));
     else {
-      const how = store.look.locked ? "Esc or × lets go" : this.words("a click stays, and makes their images");
-      const where = store.sight.inWords(neuron);
-      say(this.note, `${where.startsWith("the whole") ? "units" : where} of ${layer}: strongest first; ${how}`);
+      const how = this.phrase(store.look.locked ? "here.locked" : "here.hovers");
+      const where = store.sight.isWhole ? phrase("here.units") : store.sight.inWords(neuron);
+      say(this.note, phrase("here.note", { where, layer, how }));
     }
   }
 
@@ -63,7 +62,7 @@ export class HereView extends View {
     const { root, canvas, caption } = tile;
     root.setAttribute("aria-disabled", String(!ranked));
     if (!ranked) {
-      root.setAttribute("aria-label", "no unit yet");
+      root.setAttribute("aria-label", phrase("here.none"));
       say(caption, " ");
       canvas.classList.add("none");
       return;
@@ -72,7 +71,7 @@ export class HereView extends View {
     const { layer, channel } = store.selection;
     const [unit, value] = ranked;
     const name = `${layer}:${unit}`;
-    root.setAttribute("aria-label", `${name}, answers ${short(value)}`);
+    root.setAttribute("aria-label", phrase("here.answers", { name, value: short(value) }));
     root.setAttribute("aria-pressed", String(unit === channel));
     tile.channel = unit;
     write(caption, store.nameOf(layer, unit), short(value));
@@ -80,7 +79,6 @@ export class HereView extends View {
     if (image?.page.sheet) drawFrom(canvas, image.page.sheet, image.index, image.page.channels.length);
     canvas.classList.toggle("none", !image);
     root.classList.toggle("making", !image && store.isAsked("here"));
-    const label = image ? `Maximizing image of ${name}` : `${name}, its image is not made yet`;
-    canvas.setAttribute("aria-label", this.words(label));
+    canvas.setAttribute("aria-label", this.phrase(image ? "image.of" : "image.notMade", { name }));
   }
 }

@@ -3,7 +3,7 @@ import { el, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
-import { cut } from "../panel/words";
+import { cut, phrase } from "../panel/words";
 import { AnswerView } from "./view";
 
 /** The units that feed the selected one, strongest first; their maximizing images side by side, once they are there. */
@@ -23,7 +23,7 @@ export async function decodeIncoming(head: Message, [sheet]: DataView[]): Promis
 }
 
 export class IncomingView extends AnswerView<"incoming"> {
-  private readonly row = el("div", { class: "feeding", role: "group", "aria-label": "units that feed this one" });
+  private readonly row = el("div", { class: "feeding", role: "group", "aria-label": phrase("incoming.label") });
 
   constructor(store: Store) {
     super(store, "incoming", "incoming");
@@ -36,17 +36,15 @@ export class IncomingView extends AnswerView<"incoming"> {
   }
 
   protected tell({ units, count, through, share, notes }: Incoming): string {
-    const part = share < 1 ? ` ${Math.round(100 * share)} % of it could be followed: ${notes[0] ?? ""}.` : "";
+    const followed = { share: Math.round(100 * share), note: notes[0] ?? "" };
+    const part = share < 1 ? ` ${phrase("incoming.part", followed)}` : "";
     const layers = new Set(units.map(({ layer }) => layer));
-    const from = layers.size === 1 ? ` of ${units[0].layer}` : "";
-    return (
-      `${units.length} of ${count} units${from}, by their weights in ${through}: orange drives, blue holds back. ` +
-      `A click goes there.${part}`
-    );
+    const values = { shown: units.length, count, layer: units[0]?.layer ?? "", through };
+    return phrase(layers.size === 1 ? "incoming.note" : "incoming.noteOfMany", values) + part;
   }
 
   protected waiting(): string {
-    return "following the weights …";
+    return phrase("incoming.waiting");
   }
 
   protected paint({ units, sheet }: Incoming): void {
@@ -56,7 +54,7 @@ export class IncomingView extends AnswerView<"incoming"> {
       const size = `${weight > 0 ? "+" : ""}${short(weight)}`;
       const canvas = el("canvas", {
         role: "img",
-        "aria-label": this.words(`Maximizing image of ${name}, weight ${size}`),
+        "aria-label": this.phrase("incoming.alt", { name, size }),
       });
       if (sheet && picture) drawFrom(canvas, sheet, i, units.length);
       return el(

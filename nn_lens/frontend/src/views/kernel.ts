@@ -5,6 +5,7 @@ import { valueAt } from "../drawing/tiles";
 import { KernelLab, planeOf } from "../kernel_lab/lab";
 import { PRESETS, type Preset } from "../kernel_lab/presets";
 import type { Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { View } from "./view";
 
 /** Pixels of the picture's longer side. */
@@ -39,7 +40,7 @@ export class KernelView extends View {
       if (preset && !this.begun) this.lab.setKernel(preset.kernel);
       this.begun ||= preset !== null;
     }
-    if (picture) say(this.note, preset ? "" : "Layers with kernels larger than 1 × 1 offer their own here.");
+    if (picture) say(this.note, preset ? "" : phrase("kernel.none"));
     this.root.dataset.shown = picture?.key ?? "";
   }
 
@@ -57,11 +58,11 @@ export class KernelView extends View {
     const slices = Array.from({ length: planes }, (_, p) => slice(p));
     if (stack.colour === "rgb") {
       const kernel = slices[0].map((row, i) => row.map((_, j) => slices.reduce((sum, s) => sum + s[i][j], 0)));
-      return { name: `${layer}:${channel}, its colours added up`, kernel };
+      return { name: phrase("kernel.ofColours", { unit: `${layer}:${channel}` }), kernel };
     }
     const size = slices.map((s) => s.flat().reduce((sum, v) => sum + v * v, 0));
     const p = size.indexOf(Math.max(...size));
-    return { name: `${layer}:${channel}, input ${p}`, kernel: slices[p] };
+    return { name: phrase("kernel.ofInput", { unit: `${layer}:${channel}`, input: p }), kernel: slices[p] };
   }
 
   private async read(data: DataView): Promise<void> {

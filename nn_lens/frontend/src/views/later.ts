@@ -3,7 +3,7 @@ import { el, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
-import { cut } from "../panel/words";
+import { cut, phrase } from "../panel/words";
 
 export interface Later {
   /** By layer the unit that changes most, with its largest answer as it is and steered; two pictures of each in the sheet. */
@@ -21,7 +21,7 @@ export async function decodeLater(head: Message, [sheet]: DataView[]): Promise<L
 
 /** The later layers below a slider; dimmed while they are of an earlier answer. */
 export class LaterLayers {
-  readonly root = el("div", { class: "later", role: "group", "aria-label": "what changes behind it" });
+  readonly root = el("div", { class: "later", role: "group", "aria-label": phrase("later.label") });
   private painted: Later | null = null;
 
   constructor(private readonly store: Store) {}
@@ -39,7 +39,7 @@ export class LaterLayers {
     return units.map(({ layer, channel, before, after }, i) => {
       const name = `${layer}:${channel}`;
       const [was, is] = [0, 1].map((n) => {
-        const label = `Activation map of ${name}, ${n ? "steered" : "as it is"}`;
+        const label = phrase(n ? "later.steered" : "later.asItIs", { name });
         const canvas = el("canvas", { role: "img", "aria-label": label, title: label });
         if (sheet) drawFrom(canvas, sheet, 2 * i + n, 2 * units.length);
         return canvas;
@@ -49,7 +49,7 @@ export class LaterLayers {
         {
           type: "button",
           class: "tile",
-          title: `go to ${name}`,
+          title: phrase("later.go", { name }),
           onclick: () => this.store.sight.select(layer, channel),
         },
         el("span", { class: "twins" }, was, is),
@@ -62,6 +62,6 @@ export class LaterLayers {
   private moved({ moved, layer, target }: Later): HTMLElement[] {
     if (!moved.length) return [];
     const said = moved.map(({ channel, before, after }) => `${channel}: ${short(before)} → ${short(after)}`).join(", ");
-    return [el("p", { class: "words" }, `Of ${layer}, what its units add to ${target} moves most for ${said}.`)];
+    return [el("p", { class: "words" }, phrase("later.moved", { layer, target, said }))];
   }
 }

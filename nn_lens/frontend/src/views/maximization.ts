@@ -4,6 +4,7 @@ import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import { pageNumber, pageOf, pageStart } from "../panel/questions";
 import type { Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { GONE, View } from "./view";
 
 /** Maximizing images of some units, side by side in one bitmap. */
@@ -35,7 +36,11 @@ interface Tile {
 
 export class MaximizationView extends View {
   private readonly tiles: Tile[] = [];
-  private readonly button = el("button", { type: "button", class: "stop", onclick: () => this.toggle() }, "Stop");
+  private readonly button = el(
+    "button",
+    { type: "button", class: "stop", onclick: () => this.toggle() },
+    phrase("stop"),
+  );
   private readonly back = el("button", { type: "button", onclick: () => this.turn(-1) }, "‹");
   private readonly on = el("button", { type: "button", onclick: () => this.turn(1) }, "›");
   private readonly where = el("span", { class: "where" });
@@ -46,8 +51,8 @@ export class MaximizationView extends View {
     super(store, "maximization");
     this.body.classList.add("page");
     for (const [button, text] of [
-      [this.back, "the page before"],
-      [this.on, "the next page"],
+      [this.back, phrase("page.before")],
+      [this.on, phrase("page.next")],
     ] as const) {
       button.title = text;
       button.setAttribute("aria-label", text);
@@ -63,13 +68,13 @@ export class MaximizationView extends View {
     this.stale(!page && !why);
     this.empty(why);
     this.button.hidden = store.conversation.running("page") === null && !stopped;
-    say(this.button, stopped ? "Go on" : "Stop");
+    say(this.button, phrase(stopped ? "goOn" : "stop"));
     if (!why) say(this.note, this.words(this.tell(page)));
     const channels = this.channels();
     this.drawPlace();
     this.bar.hidden = stopped || page?.finished !== false;
     if (page) this.bar.value = page.step / page.steps;
-    this.bar.setAttribute("aria-label", `step ${page?.step} of ${page?.steps}`);
+    this.bar.setAttribute("aria-label", phrase("page.progress", { step: page?.step ?? 0, steps: page?.steps ?? 0 }));
     if (!page) {
       // The page's places are laid out before its pictures come, so that nothing jumps.
       this.lay(channels.length);
@@ -89,12 +94,13 @@ export class MaximizationView extends View {
 
   private tell(page: Page | undefined): string {
     const { channel } = this.store.selection;
-    if (this.store.asking.isStopped("page")) return `stopped${page ? ` after ${page.step} steps` : ""}`;
-    if (!page) return this.store.conversation.lost ? GONE : "making the first pictures …";
-    if (!page.finished) return `step ${Math.min(page.step, page.steps)} of ${page.steps}; below each its activation`;
+    if (this.store.asking.isStopped("page"))
+      return page ? phrase("page.stoppedAt", { step: page.step }) : phrase("page.stopped");
+    if (!page) return this.store.conversation.lost ? GONE : phrase("page.waiting");
+    if (!page.finished) return phrase("page.running", { step: Math.min(page.step, page.steps), steps: page.steps });
     const note = page.notes[page.channels.indexOf(channel)];
-    const middle = this.store.network.kind === "volume" ? ", the middle slice of each" : "";
-    return note ? `unit ${channel}: ${note}` : `below each its activation, after ${page.step} steps${middle}`;
+    if (note) return phrase("page.note", { channel, note });
+    return phrase(this.store.network.kind === "volume" ? "page.doneOfVolumes" : "page.done", { step: page.step });
   }
 
   private channels(): number[] {
@@ -104,7 +110,7 @@ export class MaximizationView extends View {
 
   private drawPlace(): void {
     const [page, pages] = this.place();
-    say(this.where, pages > 1 ? `page ${page + 1} of ${pages}` : "");
+    say(this.where, pages > 1 ? phrase("page.where", { page: page + 1, pages }) : "");
     for (const button of [this.back, this.on]) button.hidden = pages < 2;
     this.back.setAttribute("aria-disabled", String(page === 0));
     this.on.setAttribute("aria-disabled", String(page === pages - 1));
@@ -124,7 +130,7 @@ export class MaximizationView extends View {
 
   private lay(count: number): void {
     while (this.tiles.length < count) {
-      const canvas = el("canvas", { role: "img", "aria-label": "not here yet" });
+      const canvas = el("canvas", { role: "img", "aria-label": phrase("card.absent") });
       const caption = el("span", { class: "caption" });
       const index = this.tiles.length;
       const choose = () => this.store.sight.select(this.store.selection.layer, this.channels()[index]);
@@ -142,9 +148,10 @@ export class MaximizationView extends View {
     const value = page.activations[index];
     const activation = value === null ? "…" : short(value);
     const note = page.notes[index];
-    write(caption, this.store.nameOf(page.layer, channel), `${activation}${note ? " (dead)" : ""}`);
-    const name = `Maximizing image of ${page.layer}:${channel}, ${value === null ? "not begun" : `activation ${activation}`}`;
-    canvas.setAttribute("aria-label", this.words(name + (note ? `; ${note}` : "")));
+    write(caption, this.store.nameOf(page.layer, channel), activation + (note ? phrase("page.dead") : ""));
+    const unit = `${page.layer}:${channel}`;
+    const alt = this.phrase(value === null ? "image.notBegun" : "image.alt", { unit, value: activation });
+    canvas.setAttribute("aria-label", note ? `${alt}; ${note}` : alt);
     root.dataset.channel = String(channel);
   }
 

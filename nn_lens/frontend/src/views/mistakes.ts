@@ -3,6 +3,7 @@ import { el, say } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
+import { phrase } from "../panel/words";
 import { View } from "./view";
 
 interface Wrong {
@@ -34,8 +35,8 @@ export async function decodeMistakes(head: Message, [sheet]: DataView[]): Promis
 }
 
 export class MistakesView extends View {
-  private readonly look = el("button", { type: "button", class: "look" }, "Look for mistakes");
-  private readonly stop = el("button", { type: "button", class: "stop" }, "Stop");
+  private readonly look = el("button", { type: "button", class: "look" }, phrase("mistakes.look"));
+  private readonly stop = el("button", { type: "button", class: "stop" }, phrase("stop"));
   private readonly bar = el("progress", { max: 1 });
   private readonly words_ = el("p", { class: "words" });
   private readonly tiles = el("div", { class: "wrong", role: "group" });
@@ -43,8 +44,8 @@ export class MistakesView extends View {
 
   constructor(store: Store) {
     super(store, "mistakes", "mistakes");
-    this.bar.setAttribute("aria-label", this.words("pictures seen"));
-    this.tiles.setAttribute("aria-label", this.words("pictures that are called wrong"));
+    this.bar.setAttribute("aria-label", this.phrase("mistakes.seen"));
+    this.tiles.setAttribute("aria-label", this.phrase("mistakes.wrong"));
     this.look.addEventListener("click", () => {
       store.asking.goOn("mistakes");
       store.asking.demand("mistakes");
@@ -69,35 +70,36 @@ export class MistakesView extends View {
       this.paint(found);
     }
     this.root.dataset.shown = found ? `${found.count} ${found.wrong}${found.finished ? " finished" : ""}` : "";
-    if (!why) say(this.note, this.words(found ? this.tell(found) : "One pass over the dataset; it can be stopped."));
+    if (!why) say(this.note, this.words(found ? this.tell(found) : phrase("mistakes.before")));
   }
 
   private tell({ finished, alt, count, total, rows }: Mistakes): string {
-    const far = finished ? "" : `${count}${total ? ` of ${total}` : ""} pictures so far. `;
-    const how = rows.length ? " A click makes one the panel's picture and asks why." : "";
-    return `${far}${alt}.${how}`;
+    const far = total ? phrase("mistakes.soFarOf", { count, total }) : phrase("mistakes.soFar", { count });
+    return `${finished ? "" : `${far} `}${alt}.${rows.length ? ` ${phrase("mistakes.how")}` : ""}`;
   }
 
   private paint({ rows, pairs, worst, sheet }: Mistakes): void {
     this.tiles.replaceChildren(...rows.map((row, i) => this.tile(row, sheet, i, rows.length)));
-    const confused = pairs.map(({ true: is, said, count }) => `${is} called ${said} ${count}×`).join(", ");
+    const confused = pairs.map(({ true: is, said, count }) => phrase("mistakes.pair", { is, said, count })).join(", ");
     const weak = worst.map(({ name, share }) => `${name} ${Math.round(100 * share)} %`).join(", ");
-    const told = [confused && `Most confused: ${confused}.`, weak && `Least often right: ${weak}.`];
+    const told = [confused && phrase("mistakes.confused", { confused }), weak && phrase("mistakes.weak", { weak })];
     this.words_.textContent = told.filter(Boolean).join(" ");
   }
 
   private tile(row: Wrong, sheet: ImageBitmap | null, index: number, count: number): HTMLElement {
     const { said, probability, true: is } = row;
     const sure = `${Math.round(100 * probability)} %`;
-    const label = is === null ? `called ${said}, ${sure}` : `${is}, called ${said}, ${sure}`;
-    const canvas = el("canvas", { role: "img", "aria-label": this.words(`Picture ${row.index}: ${label}`) });
+    const called = phrase("mistakes.called", { said, sure });
+    const label = is === null ? called : `${is}, ${called}`;
+    const alt = this.phrase("mistakes.alt", { index: row.index, label });
+    const canvas = el("canvas", { role: "img", "aria-label": alt });
     if (sheet) drawFrom(canvas, sheet, index, count);
     return el(
       "button",
       { type: "button", class: "tile", title: label, disabled: !this.store.live, onclick: () => this.choose(row) },
       canvas,
       el("span", { class: "caption said" }, said, " ", el("span", { class: "much" }, sure)),
-      ...(is === null ? [] : [el("span", { class: "caption true" }, `is ${is}`)]),
+      ...(is === null ? [] : [el("span", { class: "caption true" }, phrase("mistakes.is", { is }))]),
     );
   }
 

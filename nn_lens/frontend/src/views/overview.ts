@@ -3,7 +3,7 @@ import { el, say, short, caption as write } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
-import { cut } from "../panel/words";
+import { cut, phrase } from "../panel/words";
 import { AnswerView } from "./view";
 
 /** The strongest unit of the last layer of each group, and their maps side by side. */
@@ -20,8 +20,12 @@ export async function decodeOverview(head: Message, [sheet]: DataView[]): Promis
 const NAME = 11;
 
 export class OverviewView extends AnswerView<"overview"> {
-  private readonly stops = el("div", { class: "stops", role: "group", "aria-label": "groups of layers" });
-  private readonly fold = el("button", { type: "button", class: "folds", "aria-expanded": "true" }, "Fold away");
+  private readonly stops = el("div", { class: "stops", role: "group", "aria-label": phrase("overview.label") });
+  private readonly fold = el(
+    "button",
+    { type: "button", class: "folds", "aria-expanded": "true" },
+    phrase("overview.fold"),
+  );
   private folded = false;
   private at = -1;
 
@@ -30,7 +34,7 @@ export class OverviewView extends AnswerView<"overview"> {
     this.fold.addEventListener("click", () => {
       this.folded = !this.folded;
       this.fold.setAttribute("aria-expanded", String(!this.folded));
-      say(this.fold, this.folded ? "Show" : "Fold away");
+      say(this.fold, phrase(this.folded ? "overview.show" : "overview.fold"));
       store.changed();
     });
     this.tools.append(this.fold);
@@ -60,7 +64,7 @@ export class OverviewView extends AnswerView<"overview"> {
   }
 
   protected waiting(): string {
-    return "looking through the layers …";
+    return phrase("overview.waiting");
   }
 
   protected paint({ stops, sheet }: Overview): void {
@@ -68,8 +72,8 @@ export class OverviewView extends AnswerView<"overview"> {
     this.stops.replaceChildren(
       ...stops.map(({ name, layer, channel, value }, i) => {
         const here = sight.layers.has(layer); // an exported page may not hold it
-        const missing = here ? "" : "; not in this page";
-        const says = `${name}: at ${layer} unit ${channel} answers most, ${short(value)}${missing}`;
+        const values = { name, layer, channel, value: short(value) };
+        const says = phrase(here ? "overview.stop" : "overview.stopAbsent", values);
         const canvas = el("canvas", { role: "img", "aria-label": says });
         if (sheet) drawFrom(canvas, sheet, i, stops.length);
         const label = el("span", { class: "caption" });

@@ -7,7 +7,7 @@ import { Camera } from "../panel/camera";
 import { type Place, placeOf } from "../panel/geometry";
 import { bytes, type Message, type Sample } from "../panel/protocol";
 import type { Store } from "../panel/store";
-import { cut, isWide, shapeOf } from "../panel/words";
+import { cut, isWide, phrase, shapeOf } from "../panel/words";
 import { View } from "./view";
 
 /** The classes with the largest values; `shares`: whether these are probabilities or shares, of which 1 is all. */
@@ -28,16 +28,16 @@ export class PictureView extends View {
   private readonly map = el("canvas", { class: "map", role: "img" });
   private readonly boxes = [el("div", { class: "sees", hidden: true }), el("div", { class: "sees", hidden: true })];
   private readonly overlay = el("input", { type: "checkbox", onchange: () => this.draw() });
-  private readonly scores = el("table", { class: "scores", "aria-label": "classes with the largest values" });
+  private readonly scores = el("table", { class: "scores", "aria-label": phrase("picture.scores") });
   private readonly problem = el("p", { class: "problem", role: "alert" });
   private readonly samples: { name: string; root: HTMLButtonElement }[];
   private readonly camera: Camera;
-  private readonly filming = el("button", { type: "button", class: "camera", title: "shows what your camera sees" });
+  private readonly filming = el("button", { type: "button", class: "camera", title: phrase("picture.camera") });
   private readonly overlayLabel: HTMLElement;
   /** Lets go of the place that is locked, at the corner of its box. */
   private readonly letGo = el(
     "button",
-    { type: "button", class: "letgo", hidden: true, title: "lets go of the place (Esc)" },
+    { type: "button", class: "letgo", hidden: true, title: phrase("place.letGo") },
     "×",
   );
   private drawn = "";
@@ -49,16 +49,20 @@ export class PictureView extends View {
     const { network } = store;
     const isPicture = network.kind === "picture";
     const accept = isPicture ? "image/*" : ".npy";
-    const file = el("input", { type: "file", accept, hidden: true, "aria-label": this.words("picture file") });
+    const file = el("input", { type: "file", accept, hidden: true, "aria-label": this.phrase("picture.file") });
     file.addEventListener("change", () => {
       if (file.files?.[0]) void store.pictures.take(file.files[0]);
       file.value = "";
     });
-    const upload = el("button", { type: "button", class: "upload", onclick: () => file.click() }, "Upload");
-    upload.title = isPicture ? "or drop or paste a picture" : `a .npy file of shape ${shapeOf(network)}, or drop one`;
+    const upload = el(
+      "button",
+      { type: "button", class: "upload", onclick: () => file.click() },
+      phrase("picture.upload"),
+    );
+    upload.title = isPicture ? phrase("picture.drop") : phrase("picture.dropFile", { shape: shapeOf(network) });
     this.samples = store.samples.filter(({ data }) => data.byteLength).map((sample) => this.sample(sample));
-    this.overlayLabel = el("label", { class: "overlay" }, this.overlay, this.words("map on the picture"));
-    this.letGo.setAttribute("aria-label", "let go of the place");
+    this.overlayLabel = el("label", { class: "overlay" }, this.overlay, this.phrase("picture.overlay"));
+    this.letGo.setAttribute("aria-label", phrase("place.letsGo"));
     this.letGo.addEventListener("click", (event) => {
       event.stopPropagation();
       store.look.unlock();
@@ -69,7 +73,7 @@ export class PictureView extends View {
     this.body.append(
       el(
         "div",
-        { class: "samples", role: "group", "aria-label": this.words("sample pictures") },
+        { class: "samples", role: "group", "aria-label": this.phrase("picture.samples") },
         ...this.samples.map(({ root }) => root),
       ),
       el("div", { class: "pair" }, this.frame(this.canvas, 0), this.frame(this.map, 1)),
@@ -102,7 +106,7 @@ export class PictureView extends View {
   private frame(canvas: HTMLCanvasElement, index: number): HTMLElement {
     const { store } = this;
     const [, height, width] = store.network.input;
-    const label = this.words("the picture; arrow keys choose a place");
+    const label = this.phrase("picture.frame");
     const frame = el("div", { class: "frame", tabindex: 0, role: "group", "aria-label": label }, canvas);
     frame.append(this.boxes[index], ...(index ? [] : [this.letGo]));
     if (!isWide(store.network)) frame.style.aspectRatio = `${width} / ${height}`;
@@ -162,7 +166,7 @@ export class PictureView extends View {
 
   draw(): void {
     const store = this.store;
-    say(this.filming, this.camera.on ? "Stop" : "Camera");
+    say(this.filming, phrase(this.camera.on ? "stop" : "picture.film"));
     say(this.problem, store.pictures.error);
     this.problem.hidden = !store.pictures.error;
     const picture = store.picture;
@@ -172,7 +176,7 @@ export class PictureView extends View {
     if (alone) this.map.parentElement?.toggleAttribute("hidden", !mapped);
     this.map.hidden = !mapped;
     this.overlayLabel.hidden = !mapped;
-    const name = picture ? picture.name || this.words("your picture") : "";
+    const name = picture ? picture.name || this.phrase("picture.yours") : "";
     say(this.heading, name ? cut(name, 16) : this.title);
     this.heading.title = name ? `${this.title}: ${name}` : "";
     this.note.hidden = picture !== null;
@@ -207,7 +211,7 @@ export class PictureView extends View {
     drawTile(this.map, stack, channel, 0, store.colours, top);
     if (over) fade(this.map, stack, channel, top);
     this.map.dataset.shown = at;
-    this.map.setAttribute("aria-label", this.words(`Activation map of ${layer}:${channel} on the picture`));
+    this.map.setAttribute("aria-label", this.phrase("picture.map", { unit: `${layer}:${channel}` }));
   }
 
   private drawScores(): void {
@@ -233,6 +237,6 @@ export class PictureView extends View {
   private async paint(data: DataView, name: string): Promise<void> {
     await drawPicture(this.canvas, data);
     this.canvas.classList.toggle("crisp", Math.max(...this.store.network.input.slice(1)) <= CRISP);
-    this.canvas.setAttribute("aria-label", this.words(`The picture: ${name || "yours"}`));
+    this.canvas.setAttribute("aria-label", this.phrase("picture.alt", { name: name || phrase("picture.your") }));
   }
 }

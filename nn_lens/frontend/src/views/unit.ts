@@ -5,7 +5,7 @@ import { copied, el, say, short, caption as write } from "../drawing/dom";
 import { drawFrom } from "../drawing/sheet";
 import { drawTile, type Stack, valueAt } from "../drawing/tiles";
 import type { Store } from "../panel/store";
-import { cut, placeInWords } from "../panel/words";
+import { cut, phrase, placeInWords } from "../panel/words";
 import { View } from "./view";
 
 interface Tile {
@@ -31,15 +31,15 @@ export class UnitView extends View {
     const copy = (text: () => string, what: string) => {
       const button = el("button", { type: "button" }, what);
       button.addEventListener("click", async () => {
-        say(button, (await copied(text())) ? "copied" : "not allowed here");
+        say(button, (await copied(text())) ? phrase("copied") : phrase("unit.refused"));
         window.setTimeout(() => say(button, what), 1500);
       });
       return button;
     };
     this.tools.append(
       this.address,
-      copy(() => this.code, "Copy"),
-      copy(() => store.code(), "Copy as code"),
+      copy(() => this.code, phrase("unit.copy")),
+      copy(() => store.code(), phrase("unit.copyCode")),
     );
     const tiles = [this.filter, this.most, this.least, this.map].map(({ root }) => root);
     this.body.classList.add("unit-row");
@@ -82,9 +82,10 @@ export class UnitView extends View {
     }
     const plane = stack.colour === "rgb" ? 0 : strongestPlane(stack, channel);
     drawTile(filter.canvas, stack, channel, plane, store.colours, store.topOf("filters")(channel));
-    const slice = stack.colour === "rgb" || stack.planes === 1 ? "filter" : `filter, input ${plane} of ${stack.planes}`;
-    say(filter.caption, slice);
-    filter.canvas.setAttribute("aria-label", `Filter of ${layer}:${channel}${slice.slice(6)}`);
+    const whole = stack.colour === "rgb" || stack.planes === 1;
+    const values = { unit: `${layer}:${channel}`, plane, planes: stack.planes };
+    say(filter.caption, phrase(whole ? "unit.filter" : "unit.slice", values));
+    filter.canvas.setAttribute("aria-label", phrase(whole ? "unit.filterAlt" : "unit.sliceAlt", values));
   }
 
   /** The weights to single inputs as bars, since one of them alone would be a square of one colour. */
@@ -97,8 +98,9 @@ export class UnitView extends View {
     const most = Math.max(...stack.ranges.slice(2 * (channel - stack.start), 2 * (channel - stack.start) + 2));
     paintBars((plane) => valueAt(stack, channel, plane, 0, 0), stack.planes, most, true, size, image.data);
     canvas.getContext("2d")?.putImageData(image, 0, 0);
-    say(caption, `weights to ${stack.planes} inputs`);
-    canvas.setAttribute("aria-label", `Weights of ${stack.layer}:${channel} to ${stack.planes} inputs`);
+    const values = { unit: `${stack.layer}:${channel}`, planes: stack.planes };
+    say(caption, phrase("unit.weights", values));
+    canvas.setAttribute("aria-label", phrase("unit.weightsAlt", values));
   }
 
   /** Names the nearest layer before this one that has filters. */
@@ -108,12 +110,9 @@ export class UnitView extends View {
       .slice(0, network.layers.indexOf(layer))
       .reverse()
       .find((each) => each.filter);
-    const caption = before ? `no filter, see ${before.name}` : "no filter";
-    this.none(
-      this.filter,
-      caption,
-      `${layer.name} has no filters${before ? `; ${before.name} before it has some` : ""}`,
-    );
+    const values = { layer: layer.name, before: before?.name ?? "" };
+    const caption = phrase(before ? "unit.noFilterBut" : "unit.noFilter", values);
+    this.none(this.filter, caption, phrase(before ? "unit.noFilterButWhy" : "unit.noFilterWhy", values));
   }
 
   private drawImages(): void {
@@ -128,11 +127,8 @@ export class UnitView extends View {
       drawFrom(most.canvas, page.sheet, index, page.channels.length);
       most.drawn = key;
       const value = short(reached);
-      write(most.caption, "wants most", value);
-      most.canvas.setAttribute(
-        "aria-label",
-        this.words(`Maximizing image of ${layer}:${channel}, activation ${value}`),
-      );
+      write(most.caption, phrase("unit.most"), value);
+      most.canvas.setAttribute("aria-label", this.phrase("image.alt", { unit: `${layer}:${channel}`, value }));
     }
     const failure = store.failure("negative");
     const negative = store.answer("negative");
@@ -140,17 +136,14 @@ export class UnitView extends View {
     least.root.title = "";
     this.forget(least, `${layer}`);
     this.forget(most, `${layer}`);
-    if (failure) this.none(least, "wants least", failure);
+    if (failure) this.none(least, phrase("unit.least"), failure);
     const sign = `${layer}:${channel} ${negative?.weights}`;
     if (negative?.sheet && least.drawn !== sign) {
       drawFrom(least.canvas, negative.sheet, 0, 1);
       least.drawn = sign;
       const value = short(negative.activations[0] ?? Number.NaN);
-      write(least.caption, "wants least", value);
-      least.canvas.setAttribute(
-        "aria-label",
-        this.words(`Image that ${layer}:${channel} wants least, activation ${value}`),
-      );
+      write(least.caption, phrase("unit.least"), value);
+      least.canvas.setAttribute("aria-label", this.phrase("unit.leastAlt", { unit: `${layer}:${channel}`, value }));
     }
   }
 
@@ -159,8 +152,8 @@ export class UnitView extends View {
     if (!of.drawn || of.drawn.startsWith(`${layer}:`)) return;
     of.drawn = "";
     of.canvas.width = of.canvas.height = 1;
-    say(of.caption, of === this.most ? "making …" : "wants least: making …");
-    of.canvas.setAttribute("aria-label", "not here yet");
+    say(of.caption, phrase(of === this.most ? "unit.waiting" : "unit.waitingLeast"));
+    of.canvas.setAttribute("aria-label", phrase("card.absent"));
   }
 
   private drawMap(): void {
@@ -175,22 +168,22 @@ export class UnitView extends View {
     if (map.drawn !== key && !single) {
       drawTile(map.canvas, stack, channel, 0, store.colours, store.topOf("maps")(channel));
       map.drawn = key;
-      say(map.caption, `map of ${store.picture?.name || this.words("your picture")}`);
-      map.canvas.setAttribute("aria-label", `Activation map of ${layer}:${channel}`);
+      say(map.caption, phrase("unit.map", { name: store.picture?.name || this.phrase("picture.yours") }));
+      map.canvas.setAttribute("aria-label", phrase("unit.mapAlt", { unit: `${layer}:${channel}` }));
     }
     const n = channel - stack.start;
     const { layer: shown, network } = store.sight;
     const where = placeInWords([...stack.where.slice(3 * n + 3 - shown.places.length, 3 * n + 3)], shown, network.kind);
     const rows: [string, string][] = single
-      ? [["answers", short(stack.largest[n])]]
+      ? [[phrase("unit.answers"), short(stack.largest[n])]]
       : [
-          ["largest", `${short(stack.largest[n])} at ${where}`],
-          ["mean", short(stack.mean[n])],
-          ["active", `${(100 * stack.active[n]).toFixed(0)} % of places`],
+          [phrase("unit.largest"), phrase("unit.largestAt", { value: short(stack.largest[n]), where })],
+          [phrase("unit.mean"), short(stack.mean[n])],
+          [phrase("unit.active"), phrase("unit.activeShare", { share: (100 * stack.active[n]).toFixed(0) })],
         ];
     if (row !== null && column !== null && !single)
       rows.push([
-        `at ${store.sight.placeOf({ row, column }).join(", ")}`,
+        phrase("unit.at", { place: store.sight.placeOf({ row, column }).join(", ") }),
         short(valueAt(stack, channel, 0, row, column)),
       ]);
     const told = JSON.stringify(rows);
@@ -221,8 +214,8 @@ function strongestPlane(stack: Stack, channel: number): number {
 }
 
 function tile(): Tile {
-  const canvas = el("canvas", { role: "img", "aria-label": "not here yet" });
-  const caption = el("figcaption", { class: "caption" }, "making …");
+  const canvas = el("canvas", { role: "img", "aria-label": phrase("card.absent") });
+  const caption = el("figcaption", { class: "caption" }, phrase("unit.waiting"));
   return { root: el("figure", {}, canvas, caption), canvas, caption, drawn: "" };
 }
 

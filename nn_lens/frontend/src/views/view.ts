@@ -1,9 +1,9 @@
 /** One card of the panel: a heading, a body, and a line that says what is seen, or why there is nothing. */
 import { el, say } from "../drawing/dom";
-import { ofPicture, VIEWS, type ViewName, type What } from "../panel/questions";
+import { ofPicture, type ViewName, type What } from "../panel/questions";
 import type { Store } from "../panel/store";
-import { aboutOf, STRINGS } from "../panel/strings";
-import { reworded, shapeOf } from "../panel/words";
+import { aboutOf, type Phrase, STRINGS, titleOf, type Values } from "../panel/strings";
+import { phrase, reworded, shapeOf } from "../panel/words";
 import type { Decoded } from ".";
 
 /** What a card says that waits for a kernel that is gone. */
@@ -21,15 +21,15 @@ export abstract class View {
   constructor(
     protected readonly store: Store,
     name: ViewName,
-    style: string = name,
+    style: ViewName | "picture-card" | "unit-card" | "kernel-lab" = name,
   ) {
-    this.title = this.words(VIEWS[name].title);
+    this.title = this.words(titleOf(name));
     this.heading.append(this.title);
     const [shows, made] = aboutOf(name);
     const about = el("p", { class: "about", hidden: true }, this.words(`${shows} ${made}`));
     const why = el("button", { type: "button", class: "why-card", "aria-expanded": "false" }, "?");
     why.title = this.words(shows);
-    why.setAttribute("aria-label", `What is ${this.title}?`);
+    why.setAttribute("aria-label", phrase("card.about", { title: this.title }));
     why.addEventListener("click", () => {
       about.hidden = !about.hidden;
       why.setAttribute("aria-expanded", String(!about.hidden));
@@ -52,21 +52,24 @@ export abstract class View {
   protected noPicture(): string {
     const { network } = this.store;
     return network.kind === "picture"
-      ? "No picture yet: choose, drop or paste one."
-      : this.words(
-          `No picture yet: in Python, lens.picture = an array of shape ${shapeOf(network)}; or drop a .npy file.`,
-        );
+      ? phrase("picture.none")
+      : this.phrase("picture.noneOfOthers", { shape: shapeOf(network) });
   }
 
   /** What pictures of the dataset are, and how to have one's own looked at. */
   protected counted(): string {
     const { crops } = this.store.network;
-    return crops ? `crops of the ${crops} sample pictures; give your own: nl.Lens(net, dataset=...)` : "pictures";
+    return crops ? phrase("card.crops", { count: crops }) : phrase("card.pictures");
   }
 
   /** A text about pictures, as one about what this network reads. */
   protected words(text: string): string {
     return reworded(text, this.store.network.kind);
+  }
+
+  /** A text of the catalogue, as one about what this network reads. */
+  protected phrase(key: Phrase, values: Values = {}): string {
+    return phrase(key, values, this.store.network.kind);
   }
 
   /** Dims what is out of date until the new is there. */
@@ -113,7 +116,7 @@ export abstract class AnswerView<W extends What> extends View {
     if (conversation.lost) return GONE;
     const step = conversation.running("page");
     const asked = conversation.opened(this.kind) !== undefined;
-    return asked && step !== null ? `${text} after the maximizing images, which are at step ${step}` : text;
+    return asked && step !== null ? phrase("card.after", { text, step }) : text;
   }
 
   /** Has the present answer painted again when the card is drawn next. */
