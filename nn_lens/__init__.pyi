@@ -1,5 +1,7 @@
 """The public names, and where they are: read by type checkers, and by __init__.py itself."""
 
+from nn_lens.atlas.atlas import Atlas as Atlas
+from nn_lens.atlas.sweeping import sweep as sweep
 from nn_lens.engine.evidence import directions as directions
 from nn_lens.engine.evidence import trust as trust
 from nn_lens.engine.evidence.ablation import ablate as ablate
@@ -33,6 +35,7 @@ from nn_lens.engine.reading.filters import filters as filters
 from nn_lens.engine.reading.incoming import incoming as incoming
 from nn_lens.errors import LensError as LensError
 from nn_lens.networks import demo as demo
+from nn_lens.networks.loading import load as load
 from nn_lens.sessions.session import Session as Session
 from nn_lens.units import Direction as Direction
 from nn_lens.units import Unit as Unit

@@ -69,6 +69,12 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
+def quoted(name: object) -> str:
+    """A name that comes out of a file, fit for a message: on one line, plain, of at most 80 characters."""
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return ascii(text if len(text) <= 80 else text[:77] + "...")
+
+
 def a_type(value: object) -> str:
     """What sort of thing somebody passed: "an int", "a Tensor", "None"."""
     if value is None:

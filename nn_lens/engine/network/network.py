@@ -107,6 +107,7 @@ class Network:
         self.labels = labels_of(labels, own.labels, classes)
         self.samples: dict[str, Any] = {}
         self.dataset: Any = None  # what dataset examples are taken from where nobody says
+        self.origin = ""  # where its weights are from, where it was loaded
 
     # ---- what it is made of ----
 
@@ -146,10 +147,8 @@ class Network:
         Raises:
             UnknownLayer: there is none; names the nearest.
         """
-        try:
+        if isinstance(name, str) and name in self._layers:
             return self._layers[name]
-        except (KeyError, TypeError):
-            pass
         names = list(self._layers)
         near = nearest(str(name), names) or names[:3]
         why = f"There is no layer {name!r}"
@@ -378,7 +377,7 @@ class Network:
 
     def __repr__(self) -> str:
         units = sum(layer.channels for layer in self._layers.values())
-        said = "; ".join((self._said, *self._guessed))
+        said = "; ".join(filter(None, (self._said, *self._guessed, self.origin)))
         return f"Network({self.name}, input {self.input_shape}, {len(self._layers)} layers, {units} units, {said})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,10 @@ def is_url(source: Any) -> bool:
     return isinstance(source, str) and bool(_URL.match(source))
 
 
-def open_source(source: Any) -> io.BufferedIOBase | Path:
+def open_source(source: Any, of: str = "picture", suffixes: Iterable[str] = ()) -> io.BufferedIOBase | Path:
     """A file object or a local path with what `source` holds, to be read from its beginning.
+
+    of: what the file is to hold, for messages; suffixes: how such files end, in place of those of pictures.
 
     source: a path; a URL, as fsspec opens them; bytes; a binary file, which is read from where it stands and put back
     there; or an object with `read_bytes`, such as a resource of a package.
@@ -51,11 +54,11 @@ def open_source(source: Any) -> io.BufferedIOBase | Path:
     if is_url(source):
         return io.BytesIO(_fetch(source))
     if isinstance(source, (str, os.PathLike)):
-        return _existing(source)
+        return _existing(source, of, suffixes)
     return io.BytesIO(_rest(source) if hasattr(source, "read") else source.read_bytes())
 
 
-def _existing(source: str | os.PathLike[str]) -> Path:
+def _existing(source: str | os.PathLike[str], of: str, suffixes: Iterable[str]) -> Path:
     file = Path(source).expanduser()
     try:
         there = file.is_file()
@@ -63,18 +66,18 @@ def _existing(source: str | os.PathLike[str]) -> Path:
         raise PictureError(f"{str(source)[:40]!r}... is no path of a file ({one_line(error)}).") from None
     if there:
         return file
-    near = " It is a folder; pass one picture." if file.is_dir() else _nearest_files(file)
+    near = f" It is a folder; pass one {of}." if file.is_dir() else _nearest_files(file, suffixes)
     raise PictureError(f"There is no file {str(source)!r}.{near}")
 
 
-def _nearest_files(file: Path) -> str:
+def _nearest_files(file: Path, suffixes: Iterable[str]) -> str:
     folder = file.parent
     if not folder.is_dir():
         return f" Its folder {str(folder)!r} does not exist either."
     from PIL import Image
 
-    suffixes = {*Image.registered_extensions(), ".npy", file.suffix.lower()}
-    near = nearest(file.name, [f.name for f in folder.iterdir() if f.suffix.lower() in suffixes])
+    endings = {*(suffixes or (*Image.registered_extensions(), ".npy")), file.suffix.lower()}
+    near = nearest(file.name, [f.name for f in folder.iterdir() if f.suffix.lower() in endings])
     return f" Did you mean {', '.join(map(repr, near))}?" if near else ""
 
 
