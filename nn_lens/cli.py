@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import metadata, resources
 from pathlib import Path
@@ -111,9 +112,9 @@ def packaged_notebooks() -> list[Path]:
 
 
 def doctor() -> int:
-    """Checks versions, the views, the JupyterLab extension, threads and the cache; exit status 0 when all is well."""
+    """Checks versions, the views, the JupyterLab extension, settings, threads and the cache; exit status 0 when all is well."""
     bad = 0
-    for fine, text in (*_versions(), *_parts(), *_extension(), *_machine(), *_cache()):
+    for fine, text in (*_versions(), *_parts(), *_extension(), *_server(), *_settings(), *_machine(), *_cache()):
         bad += not fine
         print(f"{'ok     ' if fine else 'PROBLEM'} {text}")
     print(
@@ -179,14 +180,38 @@ def _extension() -> Iterator[Finding]:
     yield False, f"JupyterLab does not find the extension in {', '.join(jupyter_path('labextensions'))}"
 
 
+def _server() -> Iterator[Finding]:
+    from jupyter_core.paths import jupyter_config_path
+
+    for folder in map(Path, jupyter_config_path()):
+        if (folder / "jupyter_server_config.d" / "nn-lens.json").is_file():
+            yield True, "server extension nn_lens.server"
+            return
+    yield False, f"Jupyter Server does not find the server extension in {', '.join(jupyter_config_path())}"
+
+
+def _settings() -> Iterator[Finding]:
+    from nn_lens.sessions.settings import read_settings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are said here
+        settings = read_settings()
+    for said in settings.said():
+        yield True, f"setting {said}"
+    for problem in settings.problems:
+        yield False, problem
+
+
 def _machine() -> Iterator[Finding]:
     import torch
 
     from nn_lens.sessions import cpu
+    from nn_lens.sessions.settings import read_settings
 
     threads, processors = torch.get_num_threads(), cpu.available()
+    used = read_settings().threads or min(threads, processors)
     said = f"{threads} threads on {processors} processor{'s' * (processors > 1)}"
-    yield True, said + (f"; sessions will use {processors}" if threads > processors else "")
+    yield True, said + (f"; sessions will use {used}" if threads != used else "")
 
 
 def _cache() -> Iterator[Finding]:

@@ -12,15 +12,20 @@ MATERIAL = Path(os.environ.get("NN_LENS_MATERIAL", ROOT.parent / "shared" / "mat
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
-    """Tests neither read nor fill the user's cache."""
-    before = os.environ.get("NN_LENS_CACHE")
-    os.environ["NN_LENS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+def _own_cache_and_settings(tmp_path_factory):
+    """Tests neither read nor fill the user's cache, and do not read the user's settings of JupyterLab."""
+    own = {
+        "NN_LENS_CACHE": str(tmp_path_factory.mktemp("cache")),
+        "JUPYTER_CONFIG_DIR": str(tmp_path_factory.mktemp("jupyter")),
+    }
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
     yield
-    if before is None:
-        del os.environ["NN_LENS_CACHE"]
-    else:
-        os.environ["NN_LENS_CACHE"] = before
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="session")

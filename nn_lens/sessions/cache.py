@@ -21,16 +21,18 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from nn_lens.sessions.settings import Settings, read_settings
+
 Arrays = Mapping[str, np.ndarray]
 
 MEMORY_BYTES = 256 << 20
-DISK_BYTES = 512 << 20
+DISK_MB = 512
 
 
-def default_folder() -> Path:
-    """$NN_LENS_CACHE, or the user's cache folder."""
-    given = os.environ.get("NN_LENS_CACHE")
-    return Path(given) if given else Path(platformdirs.user_cache_dir("nn-lens", appauthor=False))
+def default_folder(settings: Settings | None = None) -> Path:
+    """The cache folder that the settings name, $NN_LENS_CACHE first; else the user's."""
+    given = (settings or read_settings()).cache_folder
+    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("nn-lens", appauthor=False))
 
 
 class Cache:
@@ -40,7 +42,7 @@ class Cache:
     """
 
     def __init__(
-        self, folder: Path | None = None, memory_bytes: int = MEMORY_BYTES, disk_bytes: int = DISK_BYTES
+        self, folder: Path | None = None, memory_bytes: int = MEMORY_BYTES, disk_bytes: int = DISK_MB << 20
     ) -> None:
         self.folder, self.memory_bytes, self.disk_bytes = folder, memory_bytes, disk_bytes
         self._lock = threading.Lock()

@@ -30,11 +30,15 @@ class Climb:
 class Climbs:
     """The runs of a page: on small canvases one; on larger ones that of one unit, then all others; on large ones one each.
 
-    goals: by row of the page. own: the user's pictures, for units that are hard to turn on.
+    goals: by row of the page. own: the user's pictures, for units that are hard to turn on. steps: of each run; None:
+    until the pictures rest.
     """
 
-    def __init__(self, net: Network, goals: Mapping[int, Unit | Direction], seed: int, own: Sequence[Any] = ()) -> None:
-        self._net, self._goals, self._seed, self._own = net, goals, seed, own
+    def __init__(
+        self, net: Network, goals: Mapping[int, Unit | Direction], seed: int, own: Sequence[Any] = (),
+        steps: int | None = None,
+    ) -> None:  # fmt: skip
+        self._net, self._goals, self._seed, self._own, self._steps = net, goals, seed, own, steps
         self._waiting, self._begun = list(goals), list[Climb]()
         plan = read_goal(net, [goals[self._waiting[0]]])
         self._each = grows(net, plan)
@@ -66,7 +70,7 @@ class Climbs:
 
     def _begin(self, rows: list[int]) -> Climb:
         self._waiting = [row for row in self._waiting if row not in rows]
-        run = Run(self._net, [self._goals[row] for row in rows], seed=self._seed, own=self._own)
+        run = Run(self._net, [self._goals[row] for row in rows], steps=self._steps, seed=self._seed, own=self._own)
         climb = Climb(rows, run, run.steps())
         self._begun.append(climb)
         return climb

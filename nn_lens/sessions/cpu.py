@@ -22,10 +22,10 @@ def available() -> int:
     return count if quota is None else max(1, min(count, math.ceil(quota)))
 
 
-def respect_quota() -> None:
-    """Keeps torch from starting more threads than there are processors, which only makes it slower."""
-    if torch.get_num_threads() > available():
-        torch.set_num_threads(available())
+def use_threads(count: int = 0) -> None:
+    """Has torch work with `count` threads; 0: with no more than there are processors, which would only make it slower."""
+    if count or torch.get_num_threads() > available():
+        torch.set_num_threads(count or available())
 
 
 def give_way() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from nn_lens.engine.pictures.images import rgb
+from nn_lens.engine.pictures.images import rgb, sequential_colours
 from nn_lens.errors import LensError
 from nn_lens.sessions import blocks, evidence, requests, why
 from nn_lens.sessions.session import Session
@@ -37,7 +37,8 @@ def printed(
     made, reasons = [], []
     for view in drawn:
         try:
-            made.append(_drawn(FIGURES[view](session, unit, picture), dpi))
+            with sequential_colours(session.settings.colour_map):
+                made.append(_drawn(FIGURES[view](session, unit, picture), dpi))
         except LensError as error:
             reasons.append(error)
         yield None

@@ -24,6 +24,7 @@ from nn_lens.units import Direction, Unit
 
 PREVIEW_STEP = 2  # the first step whose pictures show more than the noise they start from
 _LINE = 4096  # neurons whose boxes are told one by one
+DRAFT_STEPS = 32  # of an image whose quality is set to draft
 PRINTED = 12  # units whose maximizing images a figure shows
 
 Boxes = list[tuple[int, int]]
@@ -62,7 +63,7 @@ class Page:
 
     `images` (N,C,H,W) in [0,1], of other kinds of input (N,*shape); `activations` (N,), NaN of what is not begun, which is
     grey; `step` counts the steps done, in the mean of the units, of `steps`; `notes` per unit once
-    finished; `preview`: whether there is more to see than the noise that it starts from.
+    finished; `preview`: whether there is more to see than the noise that it starts from; `made`: the units that are finished.
     """
 
     units: tuple[Unit | Direction, ...]
@@ -74,6 +75,7 @@ class Page:
     version: int
     preview: bool = True
     steps: int = STEPS
+    made: frozenset[Unit | Direction] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -139,11 +141,13 @@ def page(
     if not missing:
         yield _page(units, found, True, version)
         return
-    goals = {i: _against(net, units[i]) if negative else units[i] for i in missing}  # type: ignore[arg-type]
+    goals = {i: against(net, units[i]) if negative else units[i] for i in missing}  # type: ignore[arg-type]
     sign = -1 if negative else 1
-    climbs = Climbs(net, goals, seed, [] if session.dataset is None else [session.dataset])
+    steps = DRAFT_STEPS if session.settings.quality == "draft" else None
+    climbs = Climbs(net, goals, seed, [] if session.dataset is None else [session.dataset], steps)
     blank = _entry(climbs.blank, np.nan, 0, "")
     found = [blank if entry is None else entry for entry in found]
+    made = {unit for i, unit in enumerate(units) if i not in goals}
     while climbs.left:
         unit = chosen()
         climb = climbs.of(units.index(unit) if unit in units else None)
@@ -152,13 +156,14 @@ def page(
             for n, i in enumerate(climb.rows):
                 found[i] = _entry(step.images[n], sign * step.activations[n], step.index + 1, "")
             preview = climb.run.exact or step.index >= PREVIEW_STEP
-            yield _page(units, found, False, version, preview, climb.run.limit)
+            yield _page(units, found, False, version, preview, climb.run.limit, made)
             continue
         result = climbs.end(climb)
         for n, i in enumerate(climb.rows):
             entry = found[i] = _entry(result.images[n], sign * result.activations[n], result.steps, result.notes[n])
             session.cache.put(keys[i], entry, keep=True)
-        yield _page(units, found, not climbs.left, version, True, climb.run.limit)
+            made.add(units[i])
+        yield _page(units, found, not climbs.left, version, True, climb.run.limit, made)
 
 
 def finished(pages: Iterator[Page]) -> Iterator[Page | None]:
@@ -214,8 +219,8 @@ def _result(pages: Iterator[Page]) -> Iterator[Maximized | None]:
     yield Maximized(names, found.images, found.activations, no_history, found.step, 0.0, found.notes)
 
 
-def _against(net: Network, unit: Unit) -> Direction:
-    """The direction that points away from a channel."""
+def against(net: Network, unit: Unit) -> Direction:
+    """The direction that points away from a channel, whose maximizing image the channel wants least."""
     vector = np.zeros(net[unit.layer].channels)
     vector[unit.channel] = -1
     return Direction(unit.layer, vector.tolist())
@@ -225,7 +230,8 @@ def _key(session: Session, goal: Unit | Direction, seed: int) -> str:
     name = str(goal)
     if isinstance(goal, Direction):
         name += f" {hashlib.blake2b(np.asarray(goal.vector).tobytes(), digest_size=16).hexdigest()}"
-    return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {name} seed {seed}"
+    quality = " draft" if session.settings.quality == "draft" else ""
+    return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {name} seed {seed}{quality}"
 
 
 def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[str, np.ndarray]:
@@ -234,13 +240,13 @@ def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[st
 
 def _page(
     units: Sequence[Unit | Direction], entries: list[Any], finished: bool, version: int, preview: bool = True,
-    steps: int = STEPS,
+    steps: int = STEPS, made: Iterable[Unit | Direction] = (),
 ) -> Page:  # fmt: skip
     done = [int(e["steps"]) for e in entries]
     return Page(
         tuple(units), np.stack([e["image"] for e in entries]), np.array([e["activation"] for e in entries]),
         max(done) if finished else -(-sum(done) // len(done)), finished, tuple(str(e["note"]) for e in entries), version,
-        preview, steps,
+        preview, steps, frozenset(units if finished else made),
     )  # fmt: skip
 
 

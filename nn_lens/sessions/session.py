@@ -17,11 +17,12 @@ from torch import nn
 from nn_lens.engine.network.network import Network
 from nn_lens.errors import LensError
 from nn_lens.sessions import cpu
-from nn_lens.sessions.cache import Cache, Latest, default_folder
+from nn_lens.sessions.cache import DISK_MB, Cache, Latest, default_folder
 from nn_lens.sessions.checkpoints import Checkpoint, Checkpoints
 from nn_lens.sessions.copies import Copy, plain_attributes
 from nn_lens.sessions.dataset_pass import DatasetPasses
 from nn_lens.sessions.jobs import Cancelled, Job, Mailbox, State, advance
+from nn_lens.sessions.settings import read_settings
 
 
 class Session:
@@ -30,7 +31,8 @@ class Session:
     Args:
         net: a Network or a model, which is wrapped as `nl.Network(model)`.
         dataset: pictures for views that show real examples.
-        cache: folder for kept results; None: $NN_LENS_CACHE or the user's cache folder; False: memory only.
+        cache: folder for kept results; None: that of JupyterLab's settings, $NN_LENS_CACHE before them, or the user's
+            cache folder; False: memory only.
 
     Raises:
         NetworkError: `net` is neither, or cannot be run.
@@ -46,8 +48,11 @@ class Session:
     def __init__(self, net: Network | nn.Module, dataset: Any = None, cache: str | Path | bool | None = None) -> None:
         self.net = net if isinstance(net, Network) else Network(net)
         self.dataset = dataset
-        folder = default_folder() if cache is None or cache is True else Path(cache) if cache else None
-        self.cache = Cache(folder)
+        self.settings = read_settings()
+        """As JupyterLab's settings were when the session was made."""
+        kept = cache if cache is not None else self.settings.cache_size > 0
+        folder = default_folder(self.settings) if kept is True else Path(kept) if kept else None
+        self.cache = Cache(folder, disk_bytes=(self.settings.cache_size or DISK_MB) << 20)
         self.latest = Latest()
         """Results that are soon asked for again; for the worker's thread alone."""
         self.passes = DatasetPasses(dataset)
@@ -71,12 +76,13 @@ class Session:
         slot: Hashable,
         work: Callable[[Session], Iterator[Any]],
         deliver: Callable[[Job, Any], None],
-        urgency: int = 0,
+        urgency: int | Callable[[], int] = 0,
     ) -> Job:
         """Queues `work(session)`, an iterator of results, and takes the place of the slot's unfinished job.
 
         deliver: called on the worker's thread with (job, result), and with (job, None) once the job is
             done, cancelled or failed; `job.state` and `job.error` say which.
+        urgency: smaller numbers first, also between the steps of others; a function is asked before each step.
         """
         job = Job(slot, lambda: self._of_one_moment(work), deliver, urgency)
         with self._lock:
@@ -86,7 +92,10 @@ class Session:
                 self._mailbox.put(job)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
-                    target=_work, args=(self._mailbox,), name=f"nn-lens {self.net.name}", daemon=True
+                    target=_work,
+                    args=(self._mailbox, self.settings.threads),
+                    name=f"nn-lens {self.net.name}",
+                    daemon=True,
                 )
                 self._thread.start()
         return job
@@ -233,8 +242,8 @@ class Session:
         return f"Session({self.net!r})"
 
 
-def _work(mailbox: Mailbox) -> None:
-    cpu.respect_quota()
+def _work(mailbox: Mailbox, threads: int) -> None:
+    cpu.use_threads(threads)
     cpu.give_way()
     while (job := mailbox.next()) is not None:
         try:
@@ -243,7 +252,7 @@ def _work(mailbox: Mailbox) -> None:
             job.state, job.error = State.FAILED, error
         if job.final:
             mailbox.remove(job)
-            if job.urgency and mailbox.empty:  # one that took its time
+            if job.level and mailbox.empty:  # one that took its time
                 cpu.return_memory()
 
 

@@ -99,7 +99,7 @@ class Panel(Outputs, anywidget.AnyWidget):
         network = self.session.net
         first = network.unit(unit) if unit is not None else Unit(shown_layers(network)[0], 0)
         self._pictures = Pictures(network, self.session.dataset)
-        self._conversation = Conversation(self.session, self._look, self.send, self._picture_sent)
+        self._conversation = Conversation(self.session, self._look, self.send, self._picture_sent, self._shows)
         self._following = Following()
         self._unwatch: Callable[[], None] = lambda: None
         if compare is not None:
@@ -110,7 +110,7 @@ class Panel(Outputs, anywidget.AnyWidget):
             super().__init__(
                 **self._described(),
                 _selection=self._geometry.selection(first),
-                **{"step": self.session.step, **traits},
+                **{"step": self.session.step, "snapshot": self.session.settings.snapshot, **traits},
             )
             self.session.join(self)
             self._following.chosen(self.step)
@@ -146,7 +146,10 @@ class Panel(Outputs, anywidget.AnyWidget):
         return {
             "_esm": bundle(), "_kind": type(self).__name__, "_views": self._own_views(),
             "_network": {**messages.network(self.session.net), "crops": self._pictures.crops}, "_samples": self._pictures.thumbnails(),
-            "_colours": {name: images.colour_table(name).tobytes() for name in (images.SEQUENTIAL, images.DIVERGING)},
+            "_colours": {
+                images.SEQUENTIAL: images.colour_table(self.session.settings.colour_map).tobytes(),
+                images.DIVERGING: images.colour_table(images.DIVERGING).tobytes(),
+            },
             "_steps": self._known_steps(), "_weights": self.session.version,
             "_compared": self.compared.model_id if self.compared else "",
         }  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -15,21 +17,37 @@ if TYPE_CHECKING:
     from matplotlib.colors import ListedColormap
 
 SEQUENTIAL, DIVERGING = "sequential", "diverging"
+_sequential: ContextVar[str] = ContextVar("_sequential", default="cividis")
+
 ORANGE, BLUE = "#d66a10", "#2f6fb0"
 """What bars above and below zero are drawn in: two of the diverging table's colours."""
 
 
-@cache
+@contextmanager
+def sequential_colours(name: str) -> Iterator[None]:
+    """In this thread, or task, and inside the block the sequential table is that of matplotlib's colormap `name`."""
+    before = _sequential.set(name)
+    try:
+        yield
+    finally:
+        _sequential.reset(before)
+
+
 def colour_table(name: str) -> np.ndarray:
     """(256,3) uint8 colours: "sequential" (dark to light, perceptually even) or "diverging" (blue, white, orange).
 
     The diverging table has its white at index 128, which stands for zero.
     """
+    return _table(_sequential.get() if name == SEQUENTIAL else name)
+
+
+@cache
+def _table(name: str) -> np.ndarray:
     from matplotlib import colormaps
     from matplotlib.colors import LinearSegmentedColormap
 
-    if name == SEQUENTIAL:
-        map_ = colormaps["cividis"]
+    if name in colormaps:
+        map_ = colormaps[name].resampled(256)
     elif name == DIVERGING:
         blue_orange = ["#0b2f5c", BLUE, "#9cc3e6", "#f7f7f7", "#f5b87a", ORANGE, "#7a2f00"]
         map_ = LinearSegmentedColormap.from_list("blue_orange", blue_orange, N=255)
