@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from nn_lens.units import Unit
 FIGURES: dict[str, requests.Figure] = {**requests.FIGURES, **blocks.FIGURES, **evidence.FIGURES, **why.FIGURES}
 """By view, what it shows as a figure; a view that is not here has none."""
 
+
+_drawing = threading.Lock()  # matplotlib keeps fonts and settings for the whole process
 
 HEAD = 0.8  # inches of the line above the views
 _WIDE = 6.0  # inches of that line
@@ -37,7 +40,7 @@ def printed(
     made, reasons = [], []
     for view in drawn:
         try:
-            with sequential_colours(session.settings.colour_map):
+            with _drawing, sequential_colours(session.settings.colour_map):
                 made.append(_drawn(FIGURES[view](session, unit, picture), dpi))
         except LensError as error:
             reasons.append(error)

@@ -65,7 +65,7 @@ class Session:
         self._fingerprint: tuple[int, str] | None = None
         self._mailbox = Mailbox()
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a panel that is collected in between leaves from the same thread
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()
         """The panels that show this session."""
 
@@ -216,13 +216,21 @@ class Session:
 
     def join(self, user: object) -> None:
         """Counts `user` as one who needs the worker."""
-        self.users.add(user)
+        with self._lock:
+            self.users.add(user)
 
     def leave(self, user: object) -> None:
         """Closes the session when the last user is gone."""
-        self.users.discard(user)
-        if not self.users:
+        with self._lock:
+            self.users.discard(user)
+            last = not self.users
+        if last:
             self.close()
+
+    def panels(self) -> list[Any]:
+        """Those who show this session now; from any thread."""
+        with self._lock:
+            return list(self.users)
 
     def close(self) -> None:
         """Cancels all jobs and ends the worker; the copy is let go. A later `submit` starts anew."""

@@ -52,7 +52,8 @@ class Conversation:
 
     def receive(self, content: Mapping[str, Any], buffers: list[Any]) -> None:
         """Takes a message of the browser."""
-        if self.session is None:
+        session = self.session
+        if session is None:
             return
         kind = content.get("type")
         try:
@@ -61,7 +62,7 @@ class Conversation:
             elif kind == "ack":
                 self._frames.acknowledge()
             elif kind == "stop":
-                self.session.cancel(self._slot(content["what"], own=False))
+                session.cancel(self._slot(content["what"], own=False))
             else:
                 self._others(content, buffers)
         except LensError as error:
@@ -76,10 +77,11 @@ class Conversation:
         """
         kind, look = TABLE.kind(what), look or self._look()
         asked, last = fields(kind, look), self._jobs.get(f"{what} ahead")
-        if self.session is None or asked is None or (last is not None and not last.final):
+        session = self.session
+        if session is None or asked is None or (last is not None and not last.final):
             return  # or it comes faster than it can be answered: the browser asks when it is ready
         number = next(_own_numbers)
-        self._tell({"type": "expect", "id": number, "what": what, "weights": self.session.version, **asked}, [])
+        self._tell({"type": "expect", "id": number, "what": what, "weights": session.version, **asked}, [])
         self._ask(kind, number, asked, look)
 
     def answers(self, what: str, **asked: Any) -> Iterator[Message]:
@@ -109,11 +111,11 @@ class Conversation:
 
     def close(self) -> None:
         """Stops the work; nothing is sent any more."""
-        for job in self._jobs.values():
+        self.session = None  # first: from now on other threads ask nothing any more
+        for job in list(self._jobs.values()):
             job.cancel()
         self._frames.close()
         self._jobs.clear()
-        self.session = None
 
     def _want(self, content: Mapping[str, Any]) -> None:
         kind, look = TABLE.kind(content["what"]), self._look()

@@ -18,6 +18,7 @@ from nn_lens.engine.reading.filters import filters
 from nn_lens.errors import LensError
 from nn_lens.widgets import cells
 from nn_lens.widgets.bundle import bundle
+from nn_lens.widgets.turns import TakesTurns
 
 LAPLACE = [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
 _SIDE = 128  # pixels of the picture's longer side
@@ -25,7 +26,7 @@ _MOST = 15  # rows and columns of a kernel
 _FILTERS = 64
 
 
-class KernelLab(anywidget.AnyWidget):
+class KernelLab(TakesTurns, anywidget.AnyWidget):
     """A kernel to type or paint, that slides over a picture: window x kernel = answer, and the whole map, live.
 
     Traits, all of which can be set and linked: `kernel` (rows of numbers), `stride`, `padding`, `rectified` (whether

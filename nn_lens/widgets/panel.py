@@ -27,9 +27,10 @@ from nn_lens.widgets.strings import STRINGS
 from nn_lens.widgets.table import TABLE
 from nn_lens.widgets.training import Following
 from nn_lens.widgets.traits import LayerTrait, PictureTrait, StepTrait, UnitTrait
+from nn_lens.widgets.turns import TakesTurns
 
 
-class Panel(Outputs, anywidget.AnyWidget):
+class Panel(TakesTurns, Outputs, anywidget.AnyWidget):
     """Base of the widgets: one network, or two side by side, one selection, the views that `_views` names.
 
     Traits: `unit` (Unit), `layer` (text), `picture` (PIL image), `view` (text), `step` (int or None: the recorded step of
@@ -264,7 +265,7 @@ class Panel(Outputs, anywidget.AnyWidget):
         self.session.show(change.new)
         self._tell_moment()
         self._following.chosen(change.new)
-        for panel in list(self.session.users):
+        for panel in self.session.panels():
             panel.step = change.new
         if self.compared is not None:
             there = [c.step for c in self.compared.session.checkpoints]
@@ -299,7 +300,7 @@ class Panel(Outputs, anywidget.AnyWidget):
     def _show_recorded(self) -> None:
         """Tells of the steps that there are; the newest is shown if no other was chosen."""
         steps = [c.step for c in self.session.checkpoints]
-        for panel in list(self.session.users):
+        for panel in self.session.panels():
             panel._steps = self._known_steps()
         following = self._following
         with following.moving():

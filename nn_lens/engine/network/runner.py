@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -14,6 +15,9 @@ from torch import nn
 
 from nn_lens.engine.network.isolation import Changes, isolated
 from nn_lens.errors import LensError, NetworkError, one_line
+
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_locks_lock = threading.Lock()
 
 
 class Runner:
@@ -30,10 +34,17 @@ class Runner:
         self.model, self._is_copy, self.inputs = model, is_copy, inputs
         self.changes: Changes | None = None
         self.answer: Callable[[Any], torch.Tensor | None] = _first_look_only
-        self._lock = threading.RLock()
+        self._lock = _lock_of(model)
         first = next((p for p in model.parameters() if p.is_floating_point()), None)
         self.device = torch.device("cpu") if first is None else first.device
         self.dtype = torch.float32 if first is None else first.dtype
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, which is of this process."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=_lock_of(state["model"]))
 
     @property
     def name(self) -> str:
@@ -125,7 +136,8 @@ class Runner:
             NetworkError: the model cannot be copied.
         """
         try:
-            model = copy.deepcopy(self.model, _tensors_with_a_graph(self.model))
+            with self._lock:  # while another thread runs it, it has that thread's hooks
+                model = copy.deepcopy(self.model, _tensors_with_a_graph(self.model))
         except Exception as error:
             raise NetworkError(f"{self.name} cannot be copied: {type(error).__name__}: {one_line(error)}") from error
         for module in model.modules():
@@ -143,6 +155,15 @@ class Runner:
         if isinstance(arguments, Mapping):
             return self.model(**arguments)
         return self.model(*arguments) if isinstance(arguments, tuple) else self.model(arguments)
+
+
+def _lock_of(model: nn.Module) -> threading.RLock:
+    """The one lock of a model: two Networks of it, in two threads, take turns."""
+    with _locks_lock:
+        try:
+            return _locks.setdefault(unwrapped(model), threading.RLock())
+        except TypeError:  # of a class that compares by value, and has no hash
+            return threading.RLock()
 
 
 def unwrapped(model: Any) -> Any:
