@@ -117,3 +117,16 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     return bool(a == b)
+
+
+class Closed(nn.Module):
+    """No gradient comes to its input, but one to what is behind the closed part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.then, self.head = nn.Conv2d(3, 5, 3), nn.Conv2d(5, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            y = self.body(x)
+        return self.head(self.then(y).relu().mean((2, 3)))

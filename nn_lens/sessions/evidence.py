@@ -147,7 +147,16 @@ def nearest_codes(codes: np.ndarray, count: int = _NEAR) -> np.ndarray:
     return np.argsort(-alike, axis=1, kind="stable")[:, : min(count, len(codes) - 1)].astype(np.int32)
 
 
-def embedding(session: Session, layer: str) -> Iterator[Plane]:
+@dataclass(frozen=True)
+class Reading:
+    """How many pictures of `total` a layer has been asked about."""
+
+    layer: str
+    read: int
+    total: int
+
+
+def embedding(session: Session, layer: str) -> Iterator[Plane | Reading]:
     """Pictures of the dataset laid out by what `layer` says of them: by PCA, which is quick, then by t-SNE."""
     net = session.network()
     source = session.passes.source(net)
@@ -158,7 +167,12 @@ def embedding(session: Session, layer: str) -> Iterator[Plane]:
     else:
         numbers = np.unique(np.linspace(0, total - 1, min(total, _EMBEDDED)).round().astype(int))
         chosen = [source[int(i)] for i in numbers]
-    laid_out = embedding_of.embedding(net, chosen, layer, "pca")
+    yield Reading(layer, 0, len(chosen))
+    for step in embedding_of.embedding_steps(net, chosen, layer, "pca"):
+        if isinstance(step, int):
+            yield Reading(layer, step, len(chosen))
+        else:
+            laid_out = step
     if laid_out.thumbnails is None:
         read = (net.picture(parts(chosen[i], net.input_shape)[0]).numpy() for i in laid_out.indices)
         small = charts([*read], net.kind, width=_SMALL, height=_SMALL)

@@ -33,19 +33,24 @@ class Job:
 
     start: makes the iterator of results; called, advanced and closed on the worker's thread alone.
     deliver: called with (job, result) for every result, and with (job, None) once `state` is final.
-    urgency: a job with a smaller number goes first, also between the steps of another.
+    urgency: a job with a smaller number goes first, also between the steps of another; may be asked anew before each step.
     """
 
     slot: Hashable
     start: Callable[[], Iterator[Any]]
     deliver: Callable[[Job, Any], None]
-    urgency: int = 0
+    urgency: int | Callable[[], int] = 0
     number: int = field(default_factory=lambda: next(_numbers))
     state: State = State.WAITING
     error: BaseException | None = None
     results: Iterator[Any] | None = None
     turn: int = 0
     _cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def level(self) -> int:
+        """How urgent it is by now."""
+        return self.urgency() if callable(self.urgency) else self.urgency
 
     def cancel(self) -> None:
         """Stops the job before its next step; from any thread, also more than once."""
@@ -97,7 +102,7 @@ class Mailbox:
                 return self._leaving.pop()
             if not self._jobs:
                 return None
-            job = min(self._jobs.values(), key=lambda j: (j.urgency, j.turn))
+            job = min(self._jobs.values(), key=lambda j: (j.level, j.turn))
             job.turn = next(self._turns)
             return job
 

@@ -40,13 +40,14 @@ class Reasons:
     """The units that an answer comes from, as far as that is known.
 
     `parts`, `images`, `examples`: by unit its part of the input, its maximizing image, and what its neuron sees of the real
-    pictures that move it most.
+    pictures that move it most. `unfollowed`: why there are no parts, "" where there are or may yet be.
     """
 
     found: Contributions
     parts: Mapping[Unit, np.ndarray] = field(default_factory=dict)
     images: Mapping[Unit, np.ndarray] = field(default_factory=dict)
     examples: Mapping[Unit, tuple[np.ndarray, ...]] = field(default_factory=dict)
+    unfollowed: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,14 @@ def reasons(session: Session, picture: Any, key: str, target: Target, layer: str
     # One by one, since each is a backward pass, between which more urgent work may come.
     parts: dict[Unit, np.ndarray] = session.latest.get((*own, "parts"), dict)
     missing = [unit for unit in first.units if unit not in parts]
+    unfollowed = ""
     try:
         for unit, part in zip(missing, first.each_map(missing), strict=True):
             parts[unit] = part
             yield replace(known, parts=dict(parts))
-    except LensError:
-        parts = {}  # no gradient comes to the input
-    known = replace(known, parts=dict(parts))
+    except LensError as error:
+        parts, unfollowed = {}, str(error)
+    known = replace(known, parts=dict(parts), unfollowed=unfollowed)
     both = session.latest.get(own, lambda: contributions(net, picture, wanted, layer, UNITS))
     known = replace(known, found=both)
     yield known
@@ -203,7 +205,7 @@ def later(
     if looked_at:
         before = several_activations(net, picture, looked_at)[0]
         with steered(net, unit, place=place, **how):
-            after = several_activations(net, picture, looked_at)[0]
+            after = before if factor == 1 else several_activations(net, picture, looked_at)[0]
         for name in looked_at:
             a, b = before[name].maps, after[name].maps
             channel = int(np.abs(b - a).reshape(len(a), -1).max(1).argmax())
@@ -214,7 +216,7 @@ def later(
     try:
         own = contributions(net, picture, wanted, names[-1], control=False)
         with steered(net, unit, place=place, **how):
-            other = contributions(net, picture, wanted, names[-1], control=False)
+            other = own if factor == 1 else contributions(net, picture, wanted, names[-1], control=False)
     except LensError:
         yield Later(tuple(maps), None, None)  # behind a part that lets no gradient through, or that no class depends on
         return

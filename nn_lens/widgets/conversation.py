@@ -33,6 +33,7 @@ class Conversation:
         look: gives what the panel looks at.
         send: takes a message and its buffers to the browser; called from any thread.
         others: is given the messages that belong to no question, on which it may raise a LensError.
+        shows: tells whether a view is shown by now.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Conversation:
         look: Callable[[], Look],
         send: Callable[[dict[str, Any], list[bytes]], None],
         others: Callable[[Mapping[str, Any], list[Any]], None],
+        shows: Callable[[str], bool] = lambda view: True,
     ) -> None:
         self.session: Session | None = session
         self.send = send
         self._look = look
         self._others = others
+        self._shows = shows
         self._frames = Frames(self._tell)
         self._jobs: dict[str, Job] = {}
         self._recorded: dict[int, SimpleQueue[Message]] = {}  # answers that do not go to the browser, by question
@@ -130,11 +133,13 @@ class Conversation:
         if session is None:
             raise LensError("The panel was closed; it answers nothing any more.")
         weights: int | None = None
+        latest: Any = None
 
         def deliver(job: Job, result: Any) -> None:
-            nonlocal weights
+            nonlocal weights, latest
             if not job.final:
                 weights = session.running
+                latest = latest if result is None else result
                 if result is not None:
                     self._answer(kind, {"type": kind.name, "id": number, "weights": weights}, result, look.geometry)
             elif job.state is State.FAILED:
@@ -142,10 +147,16 @@ class Conversation:
             else:
                 self._tell({"type": job.state.value, "id": number, "what": kind.name, "weights": weights}, [])
 
+        def urgency() -> int:
+            if latest is None and kind.first is not None:
+                return kind.first
+            aside = kind.home and latest is not None and about.chosen() in latest.made and not self._shows(kind.home)
+            return kind.urgency + bool(aside)
+
         own, name = number < 0, kind.name
         about = Asked(asked, look)
         self._jobs[f"{name} ahead" if own else name] = session.submit(
-            self._slot(name, own), lambda s: WORK[name](s, about), deliver, kind.urgency
+            self._slot(name, own), lambda s: WORK[name](s, about), deliver, urgency
         )
 
     def _answer(self, kind: Kind, head: dict[str, Any], result: Any, geometry: Geometry) -> None:

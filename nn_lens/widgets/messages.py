@@ -24,7 +24,7 @@ from nn_lens.engine.reading.arithmetic import Arithmetic
 from nn_lens.engine.reading.filters import filter_shape
 from nn_lens.engine.reading.incoming import Incoming
 from nn_lens.sessions.blocks import Blocks
-from nn_lens.sessions.evidence import Comparison, Plane, Spectrum
+from nn_lens.sessions.evidence import Comparison, Plane, Reading, Spectrum
 from nn_lens.sessions.overview import Stop
 from nn_lens.sessions.requests import Boxes, Page, Scores, Tiles
 from nn_lens.units import Unit
@@ -271,8 +271,12 @@ def directions(answer: tuple[Sequence[Comparison], int], geometry: Geometry) -> 
     return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=False)]
 
 
-def embedding(plane: Plane, _geometry: Geometry) -> Message:
-    """The points, (N,2) from 0 to 1, the pictures' numbers, the thumbnails in one sheet, the nearest of each, the classes."""
+def embedding(plane: Plane | Reading, _geometry: Geometry) -> Message:
+    """The points, (N,2) from 0 to 1, the pictures' numbers, the thumbnails in one sheet, the nearest of each, the classes;
+    at first how many pictures have been read.
+    """
+    if isinstance(plane, Reading):
+        return {"layer": plane.layer, "method": "", "read": plane.read, "total": plane.total, "near": 0}, [b""] * 5
     found = plane.found
     low, span = found.points.min(0), np.ptp(found.points, axis=0)
     points = ((found.points - low) / np.where(span > 0, span, 1)).astype(np.float32)

@@ -225,6 +225,9 @@ class Panel(TakesTurns, Outputs, anywidget.AnyWidget):
         """The kinds of questions that the shown views need."""
         return [kind.name for kind in TABLE.needed(TABLE.shown(self.view, self._views))]
 
+    def _shows(self, view: str) -> bool:
+        return view in TABLE.shown(self.view, self._views)
+
     # ---- the picture ----
 
     def _picture_sent(self, content: Mapping[str, Any], buffers: list[Any]) -> None:

@@ -29,6 +29,7 @@ def contributions(answer: Reasons, geometry: Geometry) -> Message:
     head: dict[str, Any] = {
         "layer": found.layer, "target": found.target, "score": found.score, "total": found.total, "rest": found.rest,
         "count": len(found.by_channel), "alt": found.alt_text, "note": found.note,
+        "unfollowed": answer.unfollowed,
         "units": [{"channel": u.channel, "value": float(v)} for u, v in zip(found.units, found.values, strict=True)],
         "control": None,
     }  # fmt: skip

@@ -70,7 +70,7 @@ LAYERS = """async () => {
   const slider = document.querySelector('.nn-lens input.layer');
   const map = document.querySelector('.nn-lens canvas.map');
   const set = (i) => { slider.value = String(i); slider.dispatchEvent(new Event('input', { bubbles: true })); };
-  const layer = () => document.querySelector('.nn-lens .layer + output').textContent.split(' ')[0];
+  const layer = () => document.querySelector('.nn-lens').dataset.unit.replace(/:[^:]*$/, '');
   const shown = () => map.dataset.shown.includes(' ' + layer() + ':') && !map.matches('.stale');
   const count = Number(slider.max) + 1;
   const names = [];
@@ -137,11 +137,10 @@ STORM = """async () => {
   set(unit, 17);
   const start = performance.now();
   samples[2].click();
-  const name = root.querySelector('.layer + output').textContent;
   const end = await window.when(() => {
-    const at = root.querySelector('.layer + output').textContent.split(' ')[0] + ':17';
-    return samples[2].getAttribute('aria-pressed') === 'true' && map.dataset.shown.endsWith(' ' + at)
-      && !map.matches('.stale') && root.dataset.unit === at;
+    const at = root.dataset.unit;
+    return at.endsWith(':17') && layer.value === '5' && samples[2].getAttribute('aria-pressed') === 'true'
+      && map.dataset.shown.endsWith(' ' + at) && !map.matches('.stale');
   });
   return end - start;
 }"""

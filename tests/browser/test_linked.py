@@ -8,6 +8,7 @@ import pytest
 import nn_lens as nl
 from browser.panel import Panel
 from nn_lens.engine.pictures import images
+from nn_lens.widgets.table import TABLE
 
 CELL = 'import nn_lens as nl\n\nnet = nl.demo()\nlens = nl.Lens(net, unit="relu3:12", picture=net.samples["cat"])\nlens'
 
@@ -160,10 +161,10 @@ def test_the_camera_is_the_picture(panel):
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_axe_finds_no_serious_fault(panel, theme):
     panel.theme(theme)
-    for view in ("all", "blocks", "kernel", "evidence"):
+    for view in TABLE.tabs:
         panel.notebook.python(f"lens.view = {view!r}; result = 0")
         panel.page.wait_for_function("(view) => document.querySelector('.nn-lens').dataset.view === view", arg=view)
         # Cards fill one by one, that of the blocks for minutes: what there is by then is looked at.
-        panel.page.wait_for_timeout(1500 if view not in ("blocks", "evidence") else 6000)
+        panel.page.wait_for_timeout(6000 if view in ("blocks", "evidence") else 500)
         assert not panel.faults(), f"{theme}, {view}"
     panel.notebook.python("lens.view = 'all'; result = 0")

@@ -196,7 +196,7 @@ def test_a_storm_of_slider_events_shows_the_last(panel, demo):
 
 
 def test_the_view_switch(panel):
-    panel.page.get_by_role("button", name="Maximizing", exact=True).click()
+    panel.page.get_by_role("button", name="Maximizing images", exact=True).click()
     panel.wait(".card.activations", "e.hidden")
     panel.wait(".card.maximization", "!e.hidden")
     panel.notebook.until("result = lens.view", "maximization")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from models import Closed
 
 import nn_lens as nl
 from browser.panel import Panel
@@ -69,3 +71,17 @@ def test_a_mistake_becomes_the_picture_and_asks_why(panel):
     assert first.get_attribute("title").startswith(f"{one.true}, called {one.said}, ")
     first.click()
     until(panel, "attribution", f"shown.includes('{one.said} rather than {one.true}')")
+
+
+def test_cards_say_why_parts_are_missing_and_whom_the_slider_steers(shown):
+    """A body that runs under no_grad: its units add something, but where they take it from cannot be followed."""
+    net = nl.Network(Closed(), (3, 20, 24), False)
+    lens = nl.Lens(net, unit="then:1", view="evidence", picture=torch.rand(3, 20, 24), dataset=torch.rand(6, 3, 20, 24))
+    panel = shown(lens)
+    panel.wait(".contributions .unfollowed", "e.textContent.includes('no gradient comes through')")
+    panel.wait(".contributions", "e.dataset.shown.endsWith(' 3')")  # maps, images, real pictures
+    heads = panel.page.locator(".nn-lens .contributions .head .seen span").all_inner_texts()
+    assert heads == ["its map", "it wants", "real pictures of it"]
+    assert panel.page.locator(".nn-lens .contributions button.speaks").first.locator("canvas").count() == 5
+    assert "coloured picture" not in panel.text(".contributions .note")
+    panel.wait(".ablation .note", "e.textContent.includes('All other cards show the network as it is')")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from models import Failing, same, small, squeezenet, state
+from models import Closed, Failing, same, small, squeezenet, state
 from reference.contributing import by_unit, output_and_gradient, part_of_input
 from reference.planted import BLOCK, OTHER, STRIPES, inside, picture, planted
 from torch import nn
@@ -212,18 +212,6 @@ def test_channels_last_and_half_open_networks():
     net.model.to(memory_format=torch.channels_last)
     found = nl.contributions(nl.Network(net.model, (3, 20, 28), False), x, 1, "3", control=False)
     np.testing.assert_allclose(found.by_channel, expected.by_channel, rtol=1e-4, atol=1e-6)
-
-    class Closed(nn.Module):
-        """No gradient comes to the input, but one to what is behind the closed part."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.then, self.head = nn.Conv2d(3, 5, 3), nn.Conv2d(5, 4, 3), nn.Linear(4, 3)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            with torch.no_grad():
-                y = self.body(x)
-            return self.head(self.then(y).relu().mean((2, 3)))
 
     net = nl.Network(Closed(), (3, 12, 15), False)
     found = nl.contributions(net, torch.rand(3, 12, 15), 1, "then", k=1, control=False)

@@ -72,6 +72,32 @@ def test_urgent_jobs_go_between_the_steps_of_others(session):
     assert slow.ends == [State.CANCELLED]
 
 
+def test_urgency_may_change_between_steps():
+    """A page that is begun steps back once what is looked at is there; a card's first result goes before its others."""
+    box, order, ends = Mailbox(), [], Ends()
+
+    def work(name):
+        for i in range(3):
+            order.append(f"{name}{i}")
+            yield i
+
+    done = {"page": 0, "card": 0}
+    levels = {"page": lambda: 1 if done["page"] < 1 else 3, "card": lambda: 0 if done["card"] < 1 else 2}
+    for name in ("page", "card"):
+
+        def deliver(job, result, name=name):
+            done[name] += 1
+            ends(job, result)
+
+        box.put(Job(name, lambda name=name: work(name), deliver, levels[name]))
+    while not box.empty:
+        job = box.next()
+        advance(job)
+        if job.final:
+            box.remove(job)
+    assert order == ["card0", "page0", "card1", "card2", "page1", "page2"]
+
+
 def test_a_cancelled_job_stops_before_its_next_step_and_is_closed(session):
     closed, ends, begun = threading.Event(), Ends(), threading.Event()
 

@@ -170,8 +170,13 @@ def test_a_unit_stands_beside_random_directions(lens, talk):
 
 
 def test_pictures_are_laid_out_first_quickly_then_well(lens, talk):
-    first, second, (end, _) = talk.ask("embedding", layer="3")
+    *reading, first, second, (end, _) = talk.ask("embedding", layer="3")
     assert end["type"] == "done"
+    counts = [head["read"] for head, _ in reading]
+    assert counts[0] == 0
+    assert counts[-1] == 37
+    assert counts == sorted(set(counts)), "while pictures are read it says how many"
+    assert {head["total"] for head, _ in reading} == {37}
     assert [first[0]["method"], second[0]["method"]] == ["pca", "tsne"]
     for (head, buffers), method in ((first, "pca"), (second, "tsne")):
         points = np.frombuffer(buffers[0], np.float32).reshape(-1, 2)
@@ -244,7 +249,7 @@ def test_nearest_pictures_are_those_with_the_most_alike_codes():
 
 
 def test_the_embedding_knows_classes_and_neighbours(lens, talk):
-    (head, buffers), *_ = talk.ask("embedding", layer="3")
+    *_, (head, buffers), _ = talk.ask("embedding", layer="3")
     near, classes = (np.frombuffer(b, np.int32) for b in buffers[3:])
     assert head["near"] == 8
     assert near.reshape(-1, 8).shape == (37, 8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conversation import Conversation, image_of
-from models import small
+from models import Closed, small
 from PIL import Image
 from reference.planted import picture, planted
 from torch.utils.data import TensorDataset
@@ -63,6 +63,32 @@ def test_contributions_come_at_once_and_then_with_more_of_each(lens, talk):
     np.testing.assert_array_equal(sheet[top : top + own.shape[0], left : left + own.shape[1]], own)
 
 
+def test_the_first_contributions_do_not_wait_for_the_page_of_images(lens, talk):
+    number = talk.want("page", layer="3", channels=list(range(6)))
+    with talk.arrived:
+        assert talk.arrived.wait_for(lambda: talk.sent, 60)
+    other = talk.want("contributions", layer="3", target=0)
+    ends = [talk.until_end(n)[-1] for n in (number, other)]
+    assert [end["type"] for end, _ in ends] == ["done", "done"]
+    order = [(m["id"], m["type"]) for m, _ in talk.sent]
+    assert order.index((other, "contributions")) < order.index((number, "done"))
+
+
+def test_a_page_out_of_sight_gives_way_once_the_chosen_unit_has_its_image(lens, talk):
+    """On canvases over 48 pixels the looked-at unit climbs alone; then what the tab shows comes first."""
+    assert lens._conversation._jobs == {}
+    urgency = []
+    submit = lens.session.submit
+    lens.session.submit = lambda slot, work, deliver, level=0: (
+        urgency.append(level) or submit(slot, work, deliver, level)
+    )
+    lens.view = "evidence"
+    talk.ask("page", layer="3", channels=list(range(6)))
+    out_of_sight = urgency[0]()
+    lens.view = "all"
+    assert (out_of_sight, urgency[0]()) == (2, 1)
+
+
 def test_targets_of_the_panel_are_ranks_indices_units_and_pairs(lens, talk):
     net = lens.session.net
     order = [int(i) for i in np.argsort(-net.scores(PICTURE))]
@@ -84,6 +110,17 @@ def test_of_a_unit_the_layer_before_it_is_looked_at(lens, talk):
     expected = nl.contributions(lens.session.net, PICTURE, "3:2", "2", why.UNITS, control=False)
     assert head["target"] == expected.target
     assert "No layer is before 0" in talk.ask("contributions", layer="0", target="0:1")[-1][0]["text"]
+
+
+def test_why_no_part_of_the_picture_is_shown_is_said():
+    panel = nl.Lens(nl.Network(Closed(), (3, 20, 24), False), picture=PICTURE, unit="then:1", dataset=X[:5])
+    *messages, (end, _) = Conversation(panel).ask("contributions", layer="then", target=0)
+    assert end["type"] == "done"
+    first, last = messages[0], messages[-1]
+    assert (first[0]["unfollowed"], first[1][1]) == ("", b"")
+    assert last[0]["unfollowed"].startswith("Closed from the input to layer 'then': no gradient comes through")
+    assert [bool(buffer) for buffer in last[1]] == [True, False, True, True], "all else is there"
+    panel.close()
 
 
 # ---- steering ----

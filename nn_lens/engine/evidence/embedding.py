@@ -6,6 +6,7 @@ CNN codes", who shows the pictures themselves at their points.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -123,10 +124,19 @@ def embedding(
     >>> layout.points.shape, layout.codes.shape
     ((7, 2), (7, 96))
     """
+    *_, found = embedding_steps(net, pictures, layer, method, seed=seed, perplexity=perplexity)
+    assert isinstance(found, Embedding)
+    return found
+
+
+def embedding_steps(
+    net: Network, pictures: Any, layer: str, method: str = "tsne", *, seed: int = 0, perplexity: float | None = None
+) -> Iterator[int | Embedding]:
+    """How many pictures have been read, again and again, and at the end what `embedding` gives; errors as there."""
     net = as_network(net)
     name = net[layer].name
     _check(method, perplexity)
-    codes, thumbnails, indices, skipped = _read(net, name, pictures)
+    codes, thumbnails, indices, skipped = yield from _read(net, name, pictures)
     n = len(codes)
     if n < 3:
         raise LensError(f"An embedding needs at least 3 {net.kind}s, got {n}.")
@@ -139,7 +149,7 @@ def embedding(
     if not np.ptp(codes, axis=0).any():
         raise LensError(f"Layer {name!r} answers the same to all {n} {net.kind}s; there is nothing to lay out.")
     read = Embedding(name, method, np.zeros((n, 2), np.float32), codes, thumbnails, indices, skipped, net.kind)
-    return read.by(method, seed=seed, perplexity=perplexity)
+    yield read.by(method, seed=seed, perplexity=perplexity)
 
 
 def _check(method: str, perplexity: float | None) -> None:
@@ -149,8 +159,10 @@ def _check(method: str, perplexity: float | None) -> None:
         raise LensError('perplexity is of method="tsne"; leave it out for "pca".')
 
 
-def _read(net: Network, layer: str, pictures: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, tuple[str, ...]]:
-    """Codes, thumbnails, numbers in the source, and why pictures are missing."""
+def _read(
+    net: Network, layer: str, pictures: Any
+) -> Generator[int, None, tuple[np.ndarray, np.ndarray | None, np.ndarray, tuple[str, ...]]]:
+    """How many have been read; at the end codes, thumbnails, numbers in the source, and why pictures are missing."""
     source = source_of(net, pictures)
     codes, thumbnails, indices = [], [], []
     for batch in source.batches(net.batch_size()):
@@ -160,6 +172,7 @@ def _read(net: Network, layer: str, pictures: Any) -> tuple[np.ndarray, np.ndarr
         indices += batch.indices
         if net.kind == "picture":
             thumbnails.append(rgb(_small(batch.pictures).cpu().numpy()))
+        yield len(indices)
     if not codes:
         raise LensError(f"An embedding needs at least 3 {net.kind}s, got 0.")
     small = np.concatenate(thumbnails) if thumbnails else None

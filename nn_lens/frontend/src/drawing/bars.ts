@@ -59,3 +59,8 @@ export function paintBars(
     }
   }
 }
+
+/** A colour for each number, by the golden angle: neighbouring ones look apart. */
+export function colourOf(n: number, saturation = 70): string {
+  return `hsl(${(n * 137.5) % 360} ${saturation}% 49%)`;
+}

@@ -9,7 +9,7 @@ import { Menu } from "./menu";
 import { isOwn, TABS } from "./questions";
 import { sliceOf } from "./sight";
 import type { Store } from "./store";
-import { STRINGS } from "./strings";
+import { aboutOf, STRINGS } from "./strings";
 import { cut, phrase, reworded } from "./words";
 
 /** Milliseconds a unit stays while they are run through. */
@@ -114,7 +114,10 @@ export class Controls {
         store.look.view = tab;
       };
       const title = reworded(STRINGS.tabs[tab], store.network.kind);
-      this.switches.set(tab, el("button", { type: "button", onclick: choose }, title));
+      const button = el("button", { type: "button", onclick: choose }, title);
+      const shows = tab === "all" || tab === "evidence" ? phrase(`controls.${tab}`) : aboutOf(tab)[0];
+      button.title = reworded(shows, store.network.kind);
+      this.switches.set(tab, button);
     }
     this.play.addEventListener("click", () => this.toggle());
     for (const slider of [this.layer, this.unit]) slider.addEventListener("pointerdown", () => this.rest());
@@ -215,7 +218,7 @@ export class Controls {
     this.units.root.hidden = !layer.classes;
     this.units.set(String(channel), cut(name, NAME), name);
     this.number.hidden = layer.classes;
-    if (document.activeElement !== this.number) this.number.value = String(channel);
+    if (!this.number.matches(":focus")) this.number.value = String(channel);
     this.order.value = store.look.order;
     say(this.unitText, phrase("controls.of", { count: layer.channels }));
     say(this.problem, store.refused);

@@ -3,10 +3,16 @@
  * a box that could scroll by itself, and parts stick to that box, which never does.
  */
 
+/** What an element lies in; some hosts, such as marimo, put a panel into a tree of its own. */
+function around(element: Element): Element | null {
+  const top = element.getRootNode();
+  return element.parentElement ?? (top instanceof ShadowRoot ? top.host : null);
+}
+
 /** The part of the page that is seen around an element, between the edges of all boxes that cut it off. */
 function seen(root: HTMLElement): [top: number, bottom: number] {
   let [top, bottom] = [0, window.innerHeight];
-  for (let box = root.parentElement; box && box !== document.body; box = box.parentElement) {
+  for (let box = around(root); box && box !== document.body; box = around(box)) {
     if (getComputedStyle(box).overflowY === "visible") continue;
     const edges = box.getBoundingClientRect();
     top = Math.max(top, edges.top);

@@ -1,4 +1,5 @@
 /** The picture as the layer sees it: at each place the image of the unit that is strongest there, and the units in groups. */
+import { colourOf } from "../drawing/bars";
 import { el, say, short } from "../drawing/dom";
 import { stepOf } from "../drawing/keys";
 import { bitmap, drawFrom } from "../drawing/sheet";
@@ -178,8 +179,7 @@ export class BlocksView extends AnswerView<"blocks"> {
         const { sheet, width: w, height: h } = image.page;
         context.drawImage(sheet, image.index * w + (first * w) / count, 0, w / count, h, x, y, cell, tall);
       } else {
-        const hue = (strongest[n] * 137.5) % 360; // the golden angle: neighbouring numbers look apart
-        context.fillStyle = `hsl(${hue} ${height === 1 ? 60 : 25}% 50%)`;
+        context.fillStyle = colourOf(strongest[n], height === 1 ? 60 : 25);
         context.fillRect(x, y, cell, tall);
       }
     }

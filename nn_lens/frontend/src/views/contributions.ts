@@ -1,5 +1,5 @@
 /** Which units an answer comes from: what each adds, where it takes that from, what it wants; a click walks to it. */
-import { el, short } from "../drawing/dom";
+import { el, say, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
@@ -23,6 +23,8 @@ export interface Contributions {
   count: number;
   alt: string;
   note: string;
+  /** Why it could not be followed where units take it from, "" where it could. */
+  unfollowed: string;
   units: Added[];
   control: { units: Added[]; similarity: number | null } | null;
   /** Real pictures of each unit. */
@@ -45,12 +47,13 @@ export class ContributionsView extends AnswerView<"contributions"> {
     "aria-label": phrase("speaks.label"),
   });
   private readonly twin = el("p", { class: "words twin" });
+  private readonly unfollowed = el("p", { class: "words unfollowed", hidden: true });
 
   constructor(store: Store) {
     super(store, "contributions", "contributions");
     this.choice = new TargetChoice(store);
     this.tools.append(this.choice.root);
-    this.body.append(this.sum, this.rows, this.twin);
+    this.body.append(this.sum, this.unfollowed, this.rows, this.twin);
   }
 
   override draw(): void {
@@ -62,9 +65,10 @@ export class ContributionsView extends AnswerView<"contributions"> {
     return `${layer}:${units.map(({ channel }) => channel)} ${sheets.filter(Boolean).length}`;
   }
 
-  protected tell({ target, layer, count, alt, note }: Contributions): string {
+  protected tell({ target, layer, count, alt, note, unfollowed }: Contributions): string {
     this.root.title = alt;
-    return phrase("speaks.note", { count, layer, target }) + (note ? ` ${note}` : "");
+    const parts = unfollowed ? [] : [phrase("speaks.parts")];
+    return [phrase("speaks.note", { count, layer, target }), ...parts, phrase("speaks.how"), note].join(" ").trim();
   }
 
   protected waiting(): string {
@@ -72,11 +76,13 @@ export class ContributionsView extends AnswerView<"contributions"> {
   }
 
   protected paint(found: Contributions): void {
-    const { units, control, score, total, rest } = found;
+    const { units, control, score, total, rest, unfollowed } = found;
     const first = units.reduce((sum, { value }) => sum + value, 0);
     const more = (value: number) => `${value < 0 ? "−" : "+"} ${short(Math.abs(value))}`;
     const sum = { first: short(first), others: more(total - first), rest: more(rest) };
     this.sum.textContent = phrase("speaks.sum", { score: short(score), count: units.length, ...sum });
+    this.unfollowed.hidden = !unfollowed;
+    say(this.unfollowed, unfollowed ? this.phrase("speaks.unfollowed", { why: unfollowed }) : "");
     const twins = control?.units ?? [];
     const largest = Math.max(1e-9, ...[...units, ...twins].map(({ value }) => Math.abs(value)));
     this.rows.replaceChildren(this.head(found), ...units.map((unit, i) => this.row(found, unit, i, largest)));
@@ -89,10 +95,10 @@ export class ContributionsView extends AnswerView<"contributions"> {
   }
 
   /** What stands in each column. */
-  private head({ sheets, examples }: Contributions): HTMLElement {
+  private head({ sheets, examples, unfollowed }: Contributions): HTMLElement {
     const columns: Phrase[] = [
       ...(sheets[MAPS] ? (["speaks.map"] as const) : []),
-      "speaks.part",
+      ...(unfollowed ? [] : (["speaks.part"] as const)),
       "speaks.wants",
       ...(examples ? (["speaks.examples"] as const) : []),
     ];
@@ -106,7 +112,7 @@ export class ContributionsView extends AnswerView<"contributions"> {
   }
 
   private row(found: Contributions, { channel, value }: Added, index: number, largest: number): HTMLElement {
-    const { layer, units, sheets, examples } = found;
+    const { layer, units, sheets, examples, unfollowed } = found;
     const name = `${layer}:${channel}`;
     const size = `${value > 0 ? "+" : ""}${short(value)}`;
     const draw = (which: number, key: Phrase, at = index, count = units.length) => {
@@ -138,7 +144,7 @@ export class ContributionsView extends AnswerView<"contributions"> {
         "span",
         { class: "seen" },
         ...(sheets[MAPS] ? [draw(MAPS, "speaks.mapAlt")] : []),
-        draw(PARTS, "speaks.partAlt"),
+        ...(unfollowed ? [] : [draw(PARTS, "speaks.partAlt")]),
         draw(IMAGES, "speaks.image"),
         ...real,
       ),

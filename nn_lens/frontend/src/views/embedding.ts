@@ -1,4 +1,5 @@
 /** Pictures of the dataset laid out by what the selected layer says of them; a rectangle selects, a click shows one. */
+import { colourOf } from "../drawing/bars";
 import { el } from "../drawing/dom";
 import { bitmap } from "../drawing/sheet";
 import { floats, type Message } from "../panel/protocol";
@@ -9,7 +10,10 @@ import { AnswerView } from "./view";
 /** Pictures of the dataset laid out by what a layer says of them. */
 export interface Embedding {
   layer: string;
+  /** "" while pictures are still read: `read` of `total`. */
   method: string;
+  read?: number;
+  total?: number;
   /** Thumbnails in a row of the sheet, 0 without one. */
   columns: number;
   height: number;
@@ -65,6 +69,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
   /** The picture that the keys have reached, and the one below the pointer. */
   private cursor = -1;
   private hovered = -1;
+  private readonly bar = el("progress", { max: 1, hidden: true, "aria-label": phrase("embedding.label") });
   private readonly legend = el("p", { class: "legend" });
   private readonly neighbours = el("div", { class: "neighbours", role: "group" });
   private listed = -2;
@@ -77,7 +82,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
       this.hovered = -1;
       store.changed();
     });
-    this.tools.append(this.clear);
+    this.tools.append(this.bar, this.clear);
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
@@ -119,6 +124,10 @@ export class EmbeddingView extends AnswerView<"embedding"> {
   }
 
   protected tell(embedding: Embedding): string {
+    const { method: laid, read = 0, total = 0 } = embedding;
+    this.bar.hidden = laid !== "";
+    this.bar.value = read / Math.max(1, total);
+    if (!laid) return phrase("embedding.reading", { read, total });
     const count = this.store.look.brushed.length;
     const chosen = count ? phrase("embedding.selected", { count }) : phrase("embedding.how");
     const method = phrase(embedding.finished ? "embedding.tsne" : "embedding.pca");
@@ -126,7 +135,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
   }
 
   protected paint(embedding: Embedding): void {
-    const width = this.body.clientWidth;
+    const width = embedding.method ? this.body.clientWidth : 0;
     const key = [
       width,
       embedding.method,
@@ -157,7 +166,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
       this.thumbnail(context, embedding, i, x, y, style.color);
       const own = embedding.classes[i];
       context.lineWidth = 2;
-      context.strokeStyle = own < 0 ? "transparent" : hue(own);
+      context.strokeStyle = own < 0 ? "transparent" : colourOf(own);
       if (own >= 0) context.strokeRect(x - SIDE / 2, y - SIDE / 2, SIDE, SIDE);
       context.strokeStyle = accent;
       if (is || i === this.cursor) context.strokeRect(x - SIDE / 2, y - SIDE / 2, SIDE, SIDE);
@@ -237,7 +246,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
     this.legend.dataset.shown = text;
     const names = there
       .slice(0, NAMED)
-      .map((own) => el("span", {}, el("i", { style: `background:${hue(own)}` }), this.className(own)));
+      .map((own) => el("span", {}, el("i", { style: `background:${colourOf(own)}` }), this.className(own)));
     const rest = there.length > NAMED ? [phrase("embedding.more", { count: there.length - NAMED })] : [];
     this.legend.replaceChildren(...names, ...rest);
   }
@@ -338,9 +347,4 @@ export class EmbeddingView extends AnswerView<"embedding"> {
     const { brushed } = this.store.look;
     this.select(brushed.includes(number) ? brushed.filter((n) => n !== number) : [...brushed, number]);
   }
-}
-
-/** A colour for each class; neighbouring numbers look apart. */
-function hue(own: number): string {
-  return `hsl(${(own * 137.5) % 360} 70% 48%)`;
 }

@@ -169,6 +169,7 @@ export class ExamplesView extends AnswerView<"examples"> {
     say(this.verdict, trust && !asked ? this.words(verdict(badges)) : "");
     this.button.hidden = !spectrum || trust !== undefined || asked;
     this.badges.classList.toggle("running", asked);
+    this.badges.dataset.running = phrase("examples.judging");
     if (this.told && same(this.told, badges)) return;
     const open = new Set([...this.badges.querySelectorAll<HTMLElement>("details[open]")].map((e) => e.dataset.name));
     this.badges.replaceChildren(
