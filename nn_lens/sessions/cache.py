@@ -1,7 +1,7 @@
 """Results that are kept: the latest in memory, maximizing images on disk as well.
 
-A file holds its own checksum. One that does not match, because a disk was full or a process killed, is
-dropped and computed again.
+A file holds its own digest and its key. One that does not match, because a disk was full, a process killed, or somebody
+wrote on it, is dropped and computed again. Any number of processes may share a folder: files are written aside and renamed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import io
 import os
 import tempfile
 import threading
+import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
@@ -27,6 +28,9 @@ Arrays = Mapping[str, np.ndarray]
 
 MEMORY_BYTES = 256 << 20
 DISK_MB = 512
+_ENTRY = 64 << 20  # bytes that a file may have whatever the limits
+_PART = ".part"
+_LEFT_BEHIND = 3600  # seconds after which nobody writes on a file any more
 
 
 def default_folder(settings: Settings | None = None) -> Path:
@@ -47,7 +51,7 @@ class Cache:
         self.folder, self.memory_bytes, self.disk_bytes = folder, memory_bytes, disk_bytes
         self._lock = threading.Lock()
         self._memory: OrderedDict[str, Arrays] = OrderedDict()
-        self._used = 0
+        self._used = self._since_trim = 0
         self.dropped = 0
         """How many damaged files were found and dropped."""
 
@@ -57,13 +61,16 @@ class Cache:
             self._memory.clear()
             self._used = 0
 
-    def get(self, key: str) -> Arrays | None:
-        """The arrays put under `key`, None if there are none or their file is damaged."""
+    def get(self, key: str, fits: Callable[[Arrays], bool] = lambda arrays: True) -> Arrays | None:
+        """The arrays put under `key`, None if there are none, or their file is damaged or holds something else.
+
+        fits: tells whether arrays from a file are what their reader expects; those that are not are dropped.
+        """
         with self._lock:
             if key in self._memory:
                 self._memory.move_to_end(key)
                 return self._memory[key]
-        arrays = self._read(key)
+        arrays = self._read(key, fits)
         if arrays is not None:
             self._remember(key, arrays)
         return arrays
@@ -92,48 +99,90 @@ class Cache:
         assert self.folder is not None
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.npz"
 
-    def _read(self, key: str) -> Arrays | None:
+    def _read(self, key: str, fits: Callable[[Arrays], bool]) -> Arrays | None:
         if self.folder is None:
             return None
         file = self._file(key)
         try:
-            data = file.read_bytes()
+            if not file.is_file():
+                return None  # a pipe would be waited for
+            data = file.read_bytes() if file.stat().st_size <= max(self.disk_bytes, _ENTRY) else b""
         except OSError:
             return None
-        with contextlib.suppress(ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
-            if hashlib.sha256(data[32:]).digest() == data[:32]:
-                with np.load(io.BytesIO(data[32:]), allow_pickle=False) as stored:
-                    if str(stored["key"]) == key:
-                        with contextlib.suppress(OSError):
-                            os.utime(file)  # used just now: among the last to be dropped
-                        return {name: stored[name] for name in stored.files if name != "key"}
+        arrays = _unpacked(data, key)
+        if arrays is not None and fits(arrays):
+            with contextlib.suppress(OSError):
+                os.utime(file)  # used just now: among the last to be dropped
+            return arrays
         self.dropped += 1
-        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
         return None
 
     def _write(self, key: str, arrays: Arrays) -> None:
         file = self._file(key)
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, key=np.array(key), **arrays)
-        data = buffer.getvalue()
+        data = _packed(key, arrays)
+        if len(data) > self.disk_bytes:
+            return
         file.parent.mkdir(parents=True, exist_ok=True)
         # Written under another name and then renamed: a reader sees the whole file or none.
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-            part.write(hashlib.sha256(data).digest() + data)
-        os.replace(part.name, file)
-        self._trim(file.parent)
+        opened, part = tempfile.mkstemp(_PART, dir=file.parent)
+        try:
+            with open(opened, "wb") as aside:
+                aside.write(data)
+            os.replace(part, file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+            raise
+        self._since_trim += len(data)
+        if self._since_trim > self.disk_bytes // 32:
+            self._since_trim = 0
+            self._trim(file.parent)
 
     def _trim(self, folder: Path) -> None:
+        """Drops what was not used for longest, and what a process left that was ended while it wrote."""
         found = []
-        for file in folder.glob("*.npz"):
+        for file in folder.iterdir():
             with contextlib.suppress(OSError):
-                found.append((file.stat().st_mtime, file.stat().st_size, file))
+                told = file.stat()
+                if file.suffix == ".npz":
+                    found.append((told.st_mtime, told.st_size, file))
+                elif file.suffix == _PART and abs(time.time() - told.st_mtime) > _LEFT_BEHIND:
+                    file.unlink(missing_ok=True)
         total = sum(size for _, size, _ in found)
         for _, size, file in sorted(found)[:-1]:
             if total <= self.disk_bytes:
                 return
-            file.unlink(missing_ok=True)
-            total -= size
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+                total -= size
+
+
+def _packed(key: str, arrays: Arrays) -> bytes:
+    """Arrays and their key as the bytes of a file, which begin with the digest of the rest."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, key=np.array(key), **arrays)
+    data = buffer.getvalue()
+    return hashlib.sha256(data).digest() + data
+
+
+def _unpacked(data: bytes, key: str) -> Arrays | None:
+    """The arrays in the bytes of a file, None where they are damaged, of another key, or not as they are written here."""
+    body = memoryview(data)[32:]
+    if hashlib.sha256(body).digest() != data[:32]:
+        return None
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as parts:
+            entries = parts.infolist()
+        if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > len(data):
+            return None  # it would be larger in memory than it is here
+        with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+            if str(stored["key"]) != key:
+                return None
+            return {name: stored[name] for name in stored.files if name != "key"}
+    except Exception:  # whatever is raised by bytes that were not written here
+        return None
 
 
 class Latest:

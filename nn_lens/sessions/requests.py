@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -136,7 +136,7 @@ def page(
     """
     net, version = session.network(), session.running
     keys = [("negative " if negative else "") + _key(session, unit, seed) for unit in units]
-    found = [session.cache.get(key) for key in keys]
+    found = _kept_images(session, net, keys)
     missing = [i for i, entry in enumerate(found) if entry is None]
     if not missing:
         yield _page(units, found, True, version)
@@ -232,6 +232,21 @@ def _key(session: Session, goal: Unit | Direction, seed: int) -> str:
         name += f" {hashlib.blake2b(np.asarray(goal.vector).tobytes(), digest_size=16).hexdigest()}"
     quality = " draft" if session.settings.quality == "draft" else ""
     return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {name} seed {seed}{quality}"
+
+
+def _kept_images(session: Session, net: Network, keys: Sequence[str]) -> list[Any]:
+    """What is kept of a page, by key None where there is nothing; images of one page have one shape."""
+
+    def fits(entry: Mapping[str, np.ndarray]) -> bool:
+        if set(entry) != {"image", "activation", "steps", "note"}:
+            return False
+        image, numbers = entry["image"], (entry["activation"], entry["steps"])
+        fine = image.dtype == np.float32 and image.ndim == len(net.input_shape) and bool(np.isfinite(image).all())
+        return fine and all(n.ndim == 0 and n.dtype.kind in "fiu" for n in numbers) and entry["note"].dtype.kind == "U"
+
+    found = [session.cache.get(key, fits) for key in keys]
+    shapes = {entry["image"].shape for entry in found if entry is not None}
+    return found if len(shapes) < 2 else [None] * len(found)
 
 
 def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[str, np.ndarray]:
