@@ -18,8 +18,8 @@ from nn_lens.engine.evidence import embedding as embedding_of
 from nn_lens.engine.evidence import trust as badges
 from nn_lens.engine.evidence.attribution.attribute import Attribution, attribute, attribute_all
 from nn_lens.engine.evidence.attribution.methods import METHODS
+from nn_lens.engine.evidence.badges import badges as badges_of_image
 from nn_lens.engine.evidence.examples import DatasetExamples
-from nn_lens.engine.maximizing import restarts
 from nn_lens.engine.pictures.charts import charts
 from nn_lens.engine.pictures.items import parts
 from nn_lens.engine.reading import incoming as feeding
@@ -201,16 +201,8 @@ def trust(session: Session, unit: Unit) -> Iterator[tuple[badges.Badge, ...] | N
     known = yield from _to_the_end(dataset_pass(session, unit.layer))
     yield more(badges.liveliness(net, unit, examples=known))
     image = yield from _to_the_end((image, None) for image in maximized(session, unit))
-    yield more(badges.percentile(net, unit, examples=known, maximized=image))
-    if net.kind == "picture":
-        yield more(badges.transfer(net, unit, maximized=image))
-        starts = restarts.start(net, unit, badges.STARTS)
-        for _ in starts.steps():
-            yield None
-        yield more(badges.agreement(net, unit, starts=restarts.evaluate(starts)))
-        yield more(badges.randomized_control(net, unit, maximized=image).badge)
-        if sum(e.activation > 0 for e in known.top[unit]) > 1:
-            yield more(badges.natural_path(net, unit, examples=known, maximized=image).badge)
+    for badge in badges_of_image(net, unit, known, image):
+        yield None if badge is None else more(badge)
 
 
 # ---- causes ----

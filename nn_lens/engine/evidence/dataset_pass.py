@@ -23,7 +23,9 @@ Score = str | Callable[[torch.Tensor], torch.Tensor]
 class Known:
     """What a pass knows at one moment; later batches change nothing of it.
 
-    `kept`: inputs by index, of sources that cannot be asked for them again; uint8 of pictures in [0,1].
+    `kept`: inputs by index, of sources that cannot be asked for them again; uint8 of pictures in [0,1]. `places`: by a
+    unit's column, where on its map it is strongest in each picture of the sample, counted row by row; None where the
+    pass has not kept that.
     """
 
     count: int
@@ -31,6 +33,7 @@ class Known:
     bottom: Side
     sample: Sample
     kept: dict[int, torch.Tensor]
+    places: Callable[[int], np.ndarray] | None = None
 
 
 class Pass(Extremes):
@@ -74,6 +77,10 @@ class Pass(Extremes):
         for side, new in self.add(values, batch.indices):
             self._place(side, maps, *new)
         self.read = batch.read
+        self._taken(batch, maps)
+
+    def _taken(self, batch: PictureBatch, maps: dict[str, torch.Tensor]) -> None:
+        """Keeps what is wanted of a batch besides, with the (N, columns, *grid) `maps` of its layers."""
         if self.keep:
             wanted = self.indices()
             pictures = dict(zip(batch.indices, self._compact(batch.pictures), strict=True))

@@ -204,9 +204,12 @@ class DatasetExamples(Result):
 
     def _at_strongest(self, column: int, picks: Sequence[tuple[int, float]]) -> list[Example]:
         """Examples of pictures whose strongest place is not known yet."""
-        net, unit = self._net, self.units[column]
+        net, unit, known = self._net, self.units[column], self._known
         if not picks:
             return []
+        if known.places is not None:
+            at = dict(zip(known.sample.indices.tolist(), known.places(column).tolist(), strict=True))
+            return [self._example(column, i, v, at[i]) for i, v in picks]
         x = torch.stack([self._source[index] for index, _ in picks]).float()
         with net.evaluation(), torch.no_grad():
             maps = net.outputs(x, [unit.layer])[unit.layer].float().cpu()

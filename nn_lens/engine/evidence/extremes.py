@@ -35,15 +35,25 @@ class Side:
         """Takes (N, units) values; (unit, slot, row of `values`) of those that are new among the `k`."""
         keys = torch.where(values.isnan(), -self.sign * torch.inf, values).T
         numbers = torch.where(values.isnan(), NONE, indices[:, None]).T
+        order = self._take(keys, numbers)
+        old = order.clamp(max=self.k - 1)
+        self.places = self.places.gather(1, old)
+        units, slots = torch.nonzero((order >= self.k) & (self.indices != NONE), as_tuple=True)
+        return units, slots, order[units, slots] - self.k
+
+    def join(self, other: Side) -> None:
+        """Takes what another part of the stream has: both are then as if one had seen all, whichever comes first."""
+        order = self._take(other.values, other.indices)
+        self.places = torch.cat([self.places, other.places], 1).gather(1, order)
+
+    def _take(self, keys: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """The `k` first of what there is and of (units, n) more; (units, k) where each was among both."""
         keys, numbers = torch.cat([self.values, keys], 1), torch.cat([self.indices, numbers], 1)
         order = numbers.argsort(dim=1, stable=True)
         highest = keys.gather(1, order).argsort(dim=1, descending=self.sign > 0, stable=True)[:, : self.k]
         order = order.gather(1, highest)
         self.values, self.indices = keys.gather(1, order), numbers.gather(1, order)
-        old = order.clamp(max=self.k - 1)
-        self.places = self.places.gather(1, old)
-        units, slots = torch.nonzero((order >= self.k) & (self.indices != NONE), as_tuple=True)
-        return units, slots, order[units, slots] - self.k
+        return order
 
     def snapshot(self) -> Side:
         """What it is now: `add` makes new tensors, and writes on none that was there before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Source:
     def __init__(self, net: Reader, source: Any) -> None:
         self.net = net
         self._skipped: dict[int, str] = {}
+        self._range: range | None = None  # of a part, the pictures that it has
         self.items: Any = self._open(source)
         self.loader: Any = self.items if isinstance(self.items, DataLoader) else None
         if self.loader is not None:
@@ -109,11 +111,17 @@ class Source:
         except PictureError:
             return None
 
+    def part(self, start: int, stop: int) -> Source:
+        """The pictures from number `start` to before `stop`, under their own numbers, of a source that can be asked for each."""
+        own = copy.copy(self)
+        own._range, own._skipped = range(start, stop), {}
+        return own
+
     def batches(self, size: int = 32, skip: int = 0) -> Iterator[PictureBatch]:
         """All pictures in batches, after the first `skip`.
 
         Raises:
-            PictureError: not one picture of the first batches could be read.
+            PictureError: not one picture of the first batches could be read; of a part, that is no error.
         """
         seen = good = 0
         for chunk in self._chunks(size):
@@ -124,9 +132,9 @@ class Source:
             if batch is not None:
                 good += len(batch.indices)
                 yield batch
-            elif not good and seen >= 4 * size:
+            elif not good and seen >= 4 * size and self._range is None:
                 break
-        if not good and self.skipped:
+        if not good and self.skipped and self._range is None:
             raise PictureError(f"None of {len(self.skipped)} pictures could be read. The first: {self.skipped[0]}")
 
     # ---- opening ----
@@ -165,13 +173,14 @@ class Source:
     # ---- reading ----
 
     def _chunks(self, size: int) -> Iterator[list[tuple[int, Any]]]:
-        if self.loader is not None and self.loader.batch_sampler is not None and not self.one_by_one:
+        whole = self._range is None
+        if whole and self.loader is not None and self.loader.batch_sampler is not None and not self.one_by_one:
             yield from self._load(self.loader)
             return
         if self.one_by_one:
             numbered: Any = enumerate(self._stream())
         else:
-            order = range(len(self.items)) if self.loader is None else _order(self.loader)
+            order = self._range or (range(len(self.items)) if self.loader is None else _order(self.loader))
             numbered = ((i, self._item(i)) for i in order)
         chunk: list[tuple[int, Any]] = []
         for pair in numbered:
