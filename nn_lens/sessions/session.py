@@ -147,6 +147,9 @@ class Session:
     def record(self, step: int) -> Checkpoint:
         """Keeps the weights as they are now under a step of the training, on disk while the session lives.
 
+        All together have 4 GB at most, and less where the disk has: then steps in between go, so that those that stay lie
+        evenly. The first, the newest and the one that is shown stay.
+
         Raises:
             LensError: `step` is not an integer, or the model cannot be copied. StorageError: the disk does not take them.
         """
@@ -156,7 +159,7 @@ class Session:
         # Weights that were changed behind torch's back, as with .data, look as if they had stood still.
         if last is not None and last.version == version and not last.holds(self.net.model):
             version = self._moved()
-        added = self.checkpoints.add(step, version, self.net.model)
+        added = self.checkpoints.add(step, version, self.net.model, self.step)
         if self._past is not None:
             self._past = next((c for c in self.checkpoints if c.step == self._past.step), None)
         return added

@@ -279,8 +279,9 @@ class Panel(TakesTurns, Outputs, anywidget.AnyWidget):
 
         A time slider goes through what was recorded: filters, maps, scores and all else as they were. A panel that shows
         the model as it is shows each step as it comes, twice a second at most. What is recorded again, and what came
-        after it, is of an earlier training and goes. The weights are kept on disk while the session lives. Where two
-        networks are compared, both are recorded.
+        after it, is of an earlier training and goes. The weights are kept on disk while the session lives; where they would
+        have more than 4 GB, or the disk has less, steps in between go, evenly. Where two networks are compared, both are
+        recorded.
 
         Raises:
             LensError: `step` is not an integer, or the panel was closed. A model that cannot be copied, or a disk that is

@@ -186,3 +186,90 @@ def test_a_disk_that_is_nearly_full_is_left_to_others(trained, monkeypatch):
     monkeypatch.setattr(checkpoints, "_LEFT", 1 << 60)
     with pytest.raises(nl.LensError, match="Record fewer steps"):
         trained[0].record(30)
+
+
+# ---- a budget ----
+
+
+def size_of(model):
+    return sum(t.numel() * t.element_size() for t in model.state_dict().values())
+
+
+def recorded(count, budget, model, shown=None, stride=1):
+    kept = checkpoints.Checkpoints(budget * size_of(model))
+    for i in range(count):
+        kept.add(i * stride, i, model, shown)
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("count", "budget", "stride"), [(100, 10, 1), (37, 5, 50), (1000, 16, 1), (9, 9, 1), (64, 3, 7)]
+)
+def test_steps_are_thinned_out_evenly(count, budget, stride):
+    """The first and the newest are there, and no gap is wider than twice another, but for the one that still grows."""
+    kept = recorded(count, budget, small().model, stride=stride)
+    steps = [c.step for c in kept]
+    assert (steps[0], steps[-1], len(steps)) == (0, (count - 1) * stride, budget)
+    gaps = np.diff(steps)[:-1]
+    assert not len(gaps) or gaps.max() <= 2 * gaps.min()
+    files = [c.file for c in kept]
+    assert all(file.exists() for file in files)
+    assert len(list(files[0].parent.iterdir())) == len(files), "what went has left nothing"
+
+
+def test_by_hand():
+    """Of 0 1 2 3 with room for three 1 goes, of 0 2 3 4 again what is odd, and of 0 2 4 5 what is no multiple of 4."""
+    kept = checkpoints.Checkpoints(3 * size_of(model := small().model))
+    seen = []
+    for i in range(7):
+        kept.add(i, i, model)
+        seen.append([c.step for c in kept])
+    assert seen[3:] == [[0, 2, 3], [0, 2, 4], [0, 4, 5], [0, 4, 6]]
+
+
+def test_what_is_shown_stays():
+    steps = [c.step for c in recorded(50, 4, small().model, shown=3)]
+    assert {0, 3, 49} <= set(steps)
+    assert len(steps) == 4
+
+
+def test_the_session_goes_on_showing_its_step_while_others_go(monkeypatch):
+    net = small()
+    session = nl.Session(net, cache=False)
+    session.checkpoints = checkpoints.Checkpoints(4 * size_of(net.model))
+    for step in range(3):
+        session.record(step)
+        move(net.model, 0.1)
+    then = session.run(lambda s: iter([s.network().model[0].weight.detach().clone()]))[0]
+    session.show(1)
+    at_one = weights_of(session)
+    for step in range(3, 30):
+        session.record(step)
+        move(net.model, 0.1)
+    assert session.step == 1
+    assert torch.equal(weights_of(session), at_one)
+    assert not torch.equal(at_one, then)
+    session.close()
+
+
+def test_where_the_disk_has_little_left_steps_make_room(monkeypatch):
+    model = small().model
+    size = size_of(model)
+    kept = recorded(6, 100, model)
+    usage = checkpoints.shutil.disk_usage("/")
+
+    def little(_):
+        there = len(list(next(iter(kept)).file.parent.iterdir()))
+        return usage._replace(free=checkpoints._LEFT + (6 - there) * size)
+
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", little)
+    for i in range(6, 20):
+        kept.add(i, i, model)
+        assert len(list(kept)) == 6
+    assert [c.step for c in kept][:: len(list(kept)) - 1] == [0, 19]
+    before = [c.step for c in kept]
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda _: usage._replace(free=0))
+    with pytest.raises(nl.LensError, match="Record fewer steps"):
+        kept.add(20, 20, model)
+    assert [c.step for c in kept] == before, "nothing went in vain"
+    assert all(c.file.exists() for c in kept)
