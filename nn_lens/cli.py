@@ -36,9 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["doctor"]:
         argparse.ArgumentParser("nn-lens doctor", description=doctor.__doc__).parse_args(arguments[1:])
         return doctor()
+    if arguments[:1] == ["sweep"]:
+        from nn_lens.atlas.command import main as sweep
+
+        return sweep(arguments[1:])
     parser = argparse.ArgumentParser(
         "nn-lens",
-        description="Opens JupyterLab on the starter notebook. `nn-lens doctor` checks the installation.",
+        description="Opens JupyterLab on the starter notebook. `nn-lens doctor` checks the installation, `nn-lens sweep` makes "
+        "an atlas of a network.",
     )
     parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, help="where the notebooks are, or are put")
     parser.add_argument("--no-browser", action="store_true", help="open no browser; for servers")
@@ -47,8 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.port is not None and not 0 < options.port < 65536:
         parser.error(f"ports go from 1 to 65535, not {options.port}")
-    if options.folder is not None and not options.folder.exists() and nearest(str(options.folder), ["doctor"]):
-        parser.error(f"there is no command {str(options.folder)!r}; did you mean `nn-lens doctor`?")
+    if (
+        options.folder is not None
+        and not options.folder.exists()
+        and (near := nearest(str(options.folder), ["doctor", "sweep"]))
+    ):
+        parser.error(f"there is no command {str(options.folder)!r}; did you mean `nn-lens {near[0]}`?")
     return open_lab(options.folder, options.no_browser, options.port)
 
 
@@ -175,9 +184,24 @@ def _extension() -> Iterator[Finding]:
     for folder in map(Path, jupyter_path("labextensions")):
         if (folder / "nn-lens" / "package.json").is_file():
             version = json.loads((folder / "nn-lens" / "package.json").read_text())["version"]
-            yield True, f"JupyterLab extension {version}"
+            off = _switched_off()
+            yield True, f"JupyterLab extension {version}" + (f"; switched off: {', '.join(off)}" if off else "")
             return
     yield False, f"JupyterLab does not find the extension in {', '.join(jupyter_path('labextensions'))}"
+
+
+def _switched_off() -> list[str]:
+    """The plugins of the extension that JupyterLab's plugin manager has switched off, or all of it."""
+    from jupyter_core.paths import jupyter_config_path
+
+    off: dict[str, bool] = {}
+    for folder in reversed(jupyter_config_path()):
+        try:
+            page = json.loads((Path(folder) / "labconfig" / "page_config.json").read_text(encoding="utf-8"))
+            off |= {str(name): bool(value) for name, value in page["disabledExtensions"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return sorted(name for name, value in off.items() if value and name.partition(":")[0] == "nn-lens")
 
 
 def _server() -> Iterator[Finding]:

@@ -134,6 +134,20 @@ def test_the_doctor_names_what_is_wrong(capsys, monkeypatch, tmp_path):
     assert "2 problems" in said
 
 
+def test_the_doctor_says_what_is_switched_off(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setattr(cli, "_parts", lambda: iter([]))
+    (tmp_path / "labconfig").mkdir()
+    off = {"nn-lens:sidepanel": True, "nn-lens:status": False, "other:plugin": True}
+    (tmp_path / "labconfig" / "page_config.json").write_text(json.dumps({"disabledExtensions": off}))
+    assert cli.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "; switched off: nn-lens:sidepanel\n" in said
+    assert "server extension nn_lens.server" in said
+    (tmp_path / "labconfig" / "page_config.json").write_text("[]")
+    assert cli.main(["doctor"]) == 0
+
+
 def test_jupyter_labextension_list_shows_it():
     done = subprocess.run([sys.executable, "-m", "jupyter", "labextension", "list"], capture_output=True, text=True)
     line = next(line for line in (done.stdout + done.stderr).splitlines() if "nn-lens" in line)

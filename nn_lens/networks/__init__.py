@@ -86,3 +86,6 @@ def _digits_model() -> DigitsNetwork:
 
 
 _NETWORKS: dict[str, Callable[[], Network]] = {"photos": _photos, "digits": _digits, "belief": _belief}
+
+BUNDLED = tuple(_NETWORKS)
+"""The names of the bundled networks."""

@@ -105,7 +105,9 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Found:
-    """`exact`: the architectures whose names and shapes match; else `nearest` and how the weights differ from it."""
+    """`exact`: the architectures whose names and shapes match; else `nearest`, how the weights differ from it, and the
+    `share` of names and shapes in common, 0 to 2; None where there is not one that has half of the names.
+    """
 
     exact: tuple[Architecture, ...]
     nearest: Architecture | None = None
@@ -116,11 +118,13 @@ class Found:
 def find(shapes: Shapes, metadata: Any = None) -> Found:
     """The architectures of torchvision that weights of these names and shapes fit."""
     near = [(architecture, _table(architecture)) for family in _families_near(shapes) for architecture in family]
-    ranked = sorted(((_share(shapes, table), -i, a) for i, (a, table) in enumerate(near)), reverse=True)
+    ranked = sorted(
+        ((_share(shapes, t), _names_shared(shapes, t), -i, a) for i, (a, t) in enumerate(near)), reverse=True
+    )
     exact: list[Architecture] = []
     nearest: tuple[Architecture, Difference] | None = None
-    for share, _, architecture in ranked[:_LOOKED_AT]:
-        if share < _CLOSE and nearest is not None:
+    for share, names, _, architecture in ranked[:_LOOKED_AT]:
+        if names < _CLOSE or (share < _CLOSE and nearest is not None):
             break
         fitted, difference = _fit(architecture, shapes, metadata)
         if not difference:
@@ -129,7 +133,7 @@ def find(shapes: Shapes, metadata: Any = None) -> Found:
             nearest = fitted, difference
     if exact or nearest is None:
         return Found(tuple(exact))
-    return Found((), *nearest, ranked[0][0])
+    return Found((), *nearest, sum(ranked[0][:2]))
 
 
 def compare(shapes: Shapes, wanted: Shapes) -> Difference:
@@ -256,6 +260,11 @@ def _share(shapes: Shapes, other: Shapes) -> float:
     """How much of two tables of names and shapes is the same, 0 to 1."""
     both = sum(other.get(name) == shape for name, shape in shapes.items())
     return both / max(1, len(shapes) + len(other) - both)
+
+
+def _names_shared(shapes: Shapes, other: Shapes) -> float:
+    """How many of the names the other table has, too, 0 to 1."""
+    return len(shapes.keys() & other.keys()) / max(1, len(shapes))
 
 
 def _in_common(shapes: Shapes, other: Shapes) -> float:

@@ -86,8 +86,8 @@ def _recognized(state: StateDict, name: str, file: Path) -> Network:
         f" The nearest is {best.nearest}, which differs ({best.difference})." if best.nearest else " None comes near."
     )
     raise LensError(
-        f"{name} holds the weights of {len(state.tensors)} tensors ({', '.join(map(quoted, list(state.tensors)[:3]))} ...) "
-        f"and not their architecture, and none of torchvision's fits.{near} Pass the module, or what makes it: "
+        f"{name} holds weights ({len(state.tensors)} tensors: {', '.join(map(quoted, list(state.tensors)[:3]))} ...) and not "
+        f"their architecture, and none of torchvision's fits.{near} Pass the module, or what makes it: "
         f"nl.load({name}, like=model) or like={_FORM}."
     )
 

@@ -134,13 +134,13 @@ def _record(entries: list[zipfile.ZipInfo], size: int) -> zipfile.ZipInfo:
     names = [entry.filename for entry in entries]
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         raise NotWeights("it is a TorchScript archive, which is code. " + _SAVE[:-1])
+    found = [entry for entry in entries if entry.filename.count("/") == 1 and entry.filename.endswith("/data.pkl")]
+    if not found:
+        raise NotWeights("it is a zip file that torch.save has not written")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise NotWeights("its parts are compressed, as torch.save never writes them")
-    if sum(entry.file_size for entry in entries) > size or len(set(names)) < len(names):
+    if sum(entry.file_size for entry in entries) > size or len(set(names)) < len(names) or len(found) > 1:
         raise NotWeights("its parts overlap, as torch.save never writes them")
-    found = [entry for entry in entries if entry.filename.count("/") == 1 and entry.filename.endswith("/data.pkl")]
-    if len(found) != 1:
-        raise NotWeights("it is a zip file that torch.save has not written")
     if found[0].file_size > pickled.LARGEST:
         raise NotWeights(f"its pickle is longer than {pickled.LARGEST >> 20} MB, as no list of weights is")
     return found[0]

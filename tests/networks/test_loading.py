@@ -203,8 +203,14 @@ def test_what_fits_none_is_told_the_nearest_and_what_differs(tmp_path, finetuned
         match=r"nearest is torchvision's resnet18.*missing: fc\.weight, fc\.bias; unexpected: fc\.1\.weight.*like=",
     ):
         nl.load(saved(tmp_path, state))
-    with pytest.raises(nl.LensError, match=r"None comes near.*like=model"):
+    with pytest.raises(nl.LensError, match=r"weights \(9 tensors: 'conv\.weight'.*None comes near.*like=model"):
         nl.load(saved(tmp_path, small().state_dict()))
+    narrow = torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [2, 2, 2, 2], width_per_group=64)
+    narrow.conv1 = nn.Conv2d(1, 64, 7, bias=False)
+    with pytest.raises(
+        nl.LensError, match=r"nearest is torchvision's resnet18.*conv1\.weight \(64, 1, 7, 7\) for \(64, 3"
+    ):
+        nl.load(saved(tmp_path, narrow.state_dict()))
 
 
 def test_the_random_state_stays(tmp_path, finetuned):
@@ -214,6 +220,26 @@ def test_the_random_state_stays(tmp_path, finetuned):
     torch.manual_seed(5)
     nl.load(file)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_published_weights(material):
+    """Against what is known of them: SqueezeNet 1.1 of torchvision, and one of 1.0 that others trained."""
+    from PIL import Image
+    from torchvision.transforms import functional
+
+    net = nl.load(material / "models" / "squeezenet1_1_torchvision.safetensors")
+    chelsea = functional.resize(Image.open(material / "images" / "chelsea.png"), 256, antialias=True)
+    label, share = net.predict(functional.to_tensor(functional.center_crop(chelsea, 224)), k=1)[0]
+    assert label == "Egyptian cat"
+    assert share == pytest.approx(0.686, abs=0.01)
+    assert "torchvision's squeezenet1_0," in repr(
+        nl.load(material / "models" / "squeezenet1_0_deepcompression_rgb.safetensors")
+    )
+    for name in ("mnist_cnn_kerasjs", "fashion_crp"):
+        with pytest.raises(nl.LensError, match="None comes near"):
+            nl.load(material / "models" / f"{name}.safetensors")
+    with pytest.raises(nl.LensError, match=r"a zip file that torch\.save has not written"):
+        nl.load(material / "models" / "resnet50v2_conv1_7x7.npz")
 
 
 # ---- like ----
