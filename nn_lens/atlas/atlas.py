@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from nn_lens.atlas import examples as examples_of
+from nn_lens.atlas import site
 from nn_lens.atlas.fields import StoredFields
 from nn_lens.atlas.index import NAME, Index, Missing, read_index
 from nn_lens.atlas.jpegs import picture_of
@@ -22,7 +24,8 @@ from nn_lens.engine.evidence.trust import Badge
 from nn_lens.engine.maximizing.maximize import Maximized
 from nn_lens.engine.network.layer import Layer
 from nn_lens.engine.pictures.datasets import Source, source_of
-from nn_lens.engine.reading.filters import Filters
+from nn_lens.engine.reading.filters import Filters, filter_shape
+from nn_lens.engine.reading.filters import filters as filters_of
 from nn_lens.errors import LensError, PictureError
 from nn_lens.sessions.cache import Latest
 from nn_lens.units import Unit, as_unit
@@ -162,8 +165,24 @@ class Atlas:
         Raises:
             UnknownLayer: it holds no such layer. LensError: it holds no filters of it; says why.
         """
-        tensors, about = self._shard(self._entry("filters", self.net[layer].name))
+        if filter_shape(self.net, layer) is None:
+            return filters_of(self.net, layer)  # which says why there are none
+        tensors, about = self._shard(self._entry("filters", layer))
         return Filters(layer, tensors["weights"], about["reads_rgb"])
+
+    def to_site(self, folder: str | os.PathLike[str]) -> None:
+        """Writes a static site: a page per layer, an address per unit such as relu2.html#12, thumbnails, search and keys.
+
+        It opens from a disk and from any web server, without this package and without a network: index.html is its first page.
+
+        Raises:
+            LensError: the folder cannot be written.
+        """
+        site.write(self, Path(folder).expanduser())
+
+    def shards(self, what: str, layer: str) -> list[dict[str, Any]]:
+        """What atlas.json says of the shards of something."""
+        return self._shards.get((what, layer), [])
 
     def __repr__(self) -> str:
         holds: dict[str, set[str]] = {}

@@ -113,7 +113,7 @@ class _NoPictures(Sequence[Any]):
     """In place of the network's own pictures."""
 
     def __len__(self) -> int:
-        return 0
+        raise LensError(ABSENT)
 
     def __getitem__(self, index: Any) -> Any:
         raise LensError(ABSENT)

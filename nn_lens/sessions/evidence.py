@@ -24,6 +24,7 @@ from nn_lens.engine.pictures.charts import charts
 from nn_lens.engine.pictures.items import parts
 from nn_lens.engine.reading import incoming as feeding
 from nn_lens.errors import LensError
+from nn_lens.sessions import finished as finished_of
 from nn_lens.sessions.requests import Figure, channel_of, last, maximized, page
 from nn_lens.sessions.session import Session
 from nn_lens.sessions.targets import Target, ranked, resolved
@@ -80,27 +81,36 @@ def dataset_pass(session: Session, layer: str) -> Iterator[tuple[DatasetExamples
     return session.passes.over(net, session.running, layer)
 
 
+def _examples_of(session: Session, layer: str) -> Iterator[tuple[DatasetExamples, bool]]:
+    """As a pass gives them; those of an atlas at once, if it has their pictures, or there is nothing else."""
+    kept = finished_of.finished(session, lambda atlas: atlas.examples(layer))
+    if kept is not None and (finished_of.alone(session) or finished_of.has_pictures(kept)):
+        return iter([(kept, True)])
+    return dataset_pass(session, layer)
+
+
 def examples(session: Session, unit: Unit) -> Iterator[Spectrum | None]:
     """The real pictures that move `unit` least to most, as the pass over the dataset goes on.
 
     A layer's pass is kept: another of its units, asked for in the middle, goes on with it. None: nothing new to show.
     """
     net = session.network()
-    for known, finished in _now_and_then(dataset_pass(session, unit.layer)):
+    for known, finished in _now_and_then(_examples_of(session, unit.layer)):
         if known is None:
             yield None
             continue
+        total = known.count + len(known.skipped) if finished else session.passes.source(net).total
         low_to_high = known.spectrum(unit, _SHOWN)
         counts, edges = known.histogram(unit, 40)
         yield Spectrum(
-            unit, tuple(e.patch for e in low_to_high), np.array([e.activation for e in low_to_high], np.float32),
+            unit, tuple(finished_of.patch_of(e) for e in low_to_high), np.array([e.activation for e in low_to_high], np.float32),
             known.quantiles(unit, np.linspace(0, 1, 101)), counts.astype(np.float32), edges, known.count,
-            session.passes.source(net).total, len(known.skipped), finished, badges.liveliness(net, unit, examples=known),
+            total, len(known.skipped), finished, badges.liveliness(net, unit, examples=known),
         )  # fmt: skip
 
 
 def _examples_figure(session: Session, unit: Unit, _picture: Any) -> Any:
-    known, _ = last(dataset_pass(session, unit.layer))
+    known, _ = last(_examples_of(session, unit.layer))
     return known.figure([channel_of(unit)])
 
 
@@ -198,6 +208,10 @@ def trust(session: Session, unit: Unit) -> Iterator[tuple[badges.Badge, ...] | N
         return tuple(said)
 
     yield ()
+    kept = finished_of.finished(session, lambda atlas: atlas.trust(unit))
+    if kept is not None:
+        yield kept
+        return
     known = yield from _to_the_end(dataset_pass(session, unit.layer))
     yield more(badges.liveliness(net, unit, examples=known))
     image = yield from _to_the_end((image, None) for image in maximized(session, unit))

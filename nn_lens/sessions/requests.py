@@ -18,6 +18,8 @@ from nn_lens.engine.pictures.figures import map_figure
 from nn_lens.engine.reading import activations as activations_of
 from nn_lens.engine.reading import arithmetic as arithmetic_of
 from nn_lens.engine.reading import filters as filters_of
+from nn_lens.errors import LensError
+from nn_lens.sessions import finished as finished_of
 from nn_lens.sessions.climbs import Climbs
 from nn_lens.sessions.session import Session
 from nn_lens.units import Direction, Unit
@@ -117,7 +119,8 @@ def maps(
 def filters(session: Session, layer: str, start: int = 0, count: int | None = None) -> Iterator[Tiles]:
     """The filters of `count` units of `layer` from `start` on: in colour where it reads RGB, else one plane per input."""
     net, version = session.network(), session.running
-    found = filters_of.filters(net, layer)
+    kept_of = finished_of.finished(session, lambda atlas: atlas.filters(layer)) if finished_of.alone(session) else None
+    found = kept_of or filters_of.filters(net, layer)
     of_filter = tuple(range(1, found.weights.ndim))
     levels = images.signed_levels(found.weights, of_filter)
     peak = np.abs(found.weights).max(of_filter)
@@ -137,6 +140,9 @@ def page(
     net, version = session.network(), session.running
     keys = [("negative " if negative else "") + _key(session, unit, seed) for unit in units]
     found = _kept_images(session, net, keys)
+    found = [_of_atlas(session, unit, seed, negative) if e is None else e for unit, e in zip(units, found, strict=True)]
+    if finished_of.alone(session):
+        found = _with_gaps(session, units, found)
     missing = [i for i, entry in enumerate(found) if entry is None]
     if not missing:
         yield _page(units, found, True, version)
@@ -247,6 +253,35 @@ def _kept_images(session: Session, net: Network, keys: Sequence[str]) -> list[An
     found = [session.cache.get(key, fits) for key in keys]
     shapes = {entry["image"].shape for entry in found if entry is not None}
     return found if len(shapes) < 2 else [None] * len(found)
+
+
+def _of_atlas(session: Session, unit: Unit | Direction, seed: int, negative: bool) -> Any:
+    """The finished image of a unit, None where there is none."""
+    if not isinstance(unit, Unit) or seed:
+        return None
+    try:
+        image = finished_of.finished(session, lambda atlas: atlas.images(unit, negative))
+    except LensError:
+        return None
+    if image is None:
+        return None
+    return _entry(
+        image.images[0], np.float32(-1 if negative else 1) * image.activations[0], image.steps, image.notes[0]
+    )
+
+
+def _with_gaps(session: Session, units: Sequence[Unit | Direction], found: list[Any]) -> list[Any]:
+    """A page of an atlas without a network: what it does not hold is grey, and says so.
+
+    Raises:
+        LensError: it holds none of it.
+    """
+    there = next((entry for entry in found if entry is not None), None)
+    if there is None:
+        session.atlas.images(units[0])
+        raise LensError(f"The atlas holds no image of {units[0]}.")
+    gap = _entry(np.full_like(there["image"], 0.5), np.float32(np.nan), 0, "not in the atlas")
+    return [gap if entry is None else entry for entry in found]
 
 
 def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[str, np.ndarray]:

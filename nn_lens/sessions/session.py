@@ -33,6 +33,7 @@ class Session:
         dataset: pictures for views that show real examples.
         cache: folder for kept results; None: that of JupyterLab's settings, $NN_LENS_CACHE before them, or the user's
             cache folder; False: memory only.
+        atlas: an nl.Atlas, whose finished results are taken while the weights are those that it was made of.
 
     Raises:
         NetworkError: `net` is neither, or cannot be run.
@@ -45,9 +46,11 @@ class Session:
     >>> filters.close()  # and with its last view the worker ends
     """
 
-    def __init__(self, net: Network | nn.Module, dataset: Any = None, cache: str | Path | bool | None = None) -> None:
+    def __init__(
+        self, net: Network | nn.Module, dataset: Any = None, cache: str | Path | bool | None = None, atlas: Any = None
+    ) -> None:
         self.net = net if isinstance(net, Network) else Network(net)
-        self.dataset = dataset
+        self.dataset, self.atlas = dataset, atlas
         self.settings = read_settings()
         """As JupyterLab's settings were when the session was made."""
         kept = cache if cache is not None else self.settings.cache_size > 0

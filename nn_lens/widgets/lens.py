@@ -16,6 +16,8 @@ class Lens(Panel):
         dataset: pictures for the evidence, as `nl.dataset_examples` takes them; default the network's own.
         snapshot: whether the notebook keeps a small picture of the panel's last state, which is seen where there is no kernel.
         compare: a second network, model or session, shown side by side with the first under the same selection.
+        atlas: an nl.Atlas of the network, whose finished images, examples and trust are there at once. As the first argument,
+            `nl.Lens(atlas)`, it is shown without the network: what it does not hold says so.
 
     Raises:
         LensError: the model cannot be run, or has no such unit; `picture` cannot be read as a picture.

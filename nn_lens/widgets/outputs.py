@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nn_lens.errors import LensError
-from nn_lens.sessions import prints
+from nn_lens.sessions import finished, prints
 from nn_lens.widgets import export
 from nn_lens.widgets.bundle import bundle
 from nn_lens.widgets.table import TABLE
@@ -66,9 +66,13 @@ class Outputs:
         return self.session.run(lambda s: prints.printed(s, views, unit, picture, dpi, title))[-1]
 
     def code(self: Any) -> str:
-        """Python text that makes this panel again, for a network called `net`, compared with one called `other`."""
+        """Python text that makes this panel again, for a network called `net`, an atlas `atlas`, compared with one called
+        `other`.
+        """
         name = (self._picture or {}).get("name")
         picture = f', picture=net.samples["{name}"]' if self._pictures.is_own(name) else ""
         view = f', view="{self.view}"' if self.view not in ("", "all") else ""
         compare = "" if self.compared is None else ", compare=other"
-        return f'nl.{type(self).__name__}(net, unit="{self.unit}"{picture}{view}{compare})'
+        of = "atlas" if finished.alone(self.session) else "net"
+        atlas = ", atlas=atlas" if self.session.atlas is not None and of == "net" else ""
+        return f'nl.{type(self).__name__}({of}, unit="{self.unit}"{picture}{view}{compare}{atlas})'

@@ -13,9 +13,9 @@ import traitlets
 from nn_lens.engine.pictures import images
 from nn_lens.errors import LensError
 from nn_lens.sessions.checkpoints import as_step
-from nn_lens.sessions.session import Session
 from nn_lens.units import Unit
 from nn_lens.widgets import cells, messages
+from nn_lens.widgets.atlases import session_of
 from nn_lens.widgets.bundle import bundle
 from nn_lens.widgets.compare import counterpart, counterparts, shown_layers
 from nn_lens.widgets.conversation import Conversation
@@ -44,6 +44,8 @@ class Panel(TakesTurns, Outputs, anywidget.AnyWidget):
         dataset: pictures for the evidence, as `nl.dataset_examples` takes them; default the network's own.
         compare: a second network, model or session, shown side by side with the first under the same selection, and where
             all layers have the same names with one scale of colours.
+        atlas: an nl.Atlas of the network, whose finished images, examples and trust are there at once. It may also be the
+            first argument, without a network: what it does not hold says so.
 
     Raises:
         LensError: a model cannot be run, or has no such unit; `picture` cannot be read as a picture.
@@ -93,10 +95,10 @@ class Panel(TakesTurns, Outputs, anywidget.AnyWidget):
 
     def __init__(
         self, net: Any, unit: Unit | str | None = None, picture: Any = None, dataset: Any = None, compare: Any = None,
-        **traits: Any,
+        atlas: Any = None, **traits: Any,
     ) -> None:  # fmt: skip
         self._check(traits)
-        self.session = net if isinstance(net, Session) else Session(net, dataset)
+        self.session = session_of(net, dataset, atlas)
         network = self.session.net
         first = network.unit(unit) if unit is not None else Unit(shown_layers(network)[0], 0)
         self._pictures = Pictures(network, self.session.dataset)
@@ -130,14 +132,14 @@ class Panel(TakesTurns, Outputs, anywidget.AnyWidget):
         unknown = [name for name in traits if name not in self.traits()]
         if unknown:
             raise LensError(
-                f"{type(self).__name__} has no {unknown[0]!r}; it takes unit, picture, dataset, compare, view and "
-                "snapshot. "
+                f"{type(self).__name__} has no {unknown[0]!r}; it takes unit, picture, dataset, compare, atlas, view "
+                "and snapshot. "
                 "What the network reads is said once: nl.Network(model, input_shape=...)."
             )
 
     def _beginning(self, compare: Any, dataset: Any, unit: Unit, traits: Mapping[str, Any]) -> Panel:
         """The panel of the network that is compared, at the counterpart of `unit`; the picture follows."""
-        session, net = compare if isinstance(compare, Session) else Session(compare, dataset), self.session.net
+        session, net = session_of(compare, dataset), self.session.net
         layers = counterparts(net, session.net)
         shared = {name: value for name, value in traits.items() if name != "step"}
         return type(self)(session, counterpart(unit, layers, net, session.net), _counterparts=layers, **shared)
