@@ -9,6 +9,7 @@ panel may ask for it ("expect").
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any
@@ -179,11 +180,27 @@ class Conversation:
         return id(self), what, own
 
     def _tell(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        content = finite(content)
         recorded = self._recorded.get(content.get("id") or 0)
         if recorded is not None:
             recorded.put((content, buffers))
         elif self.session is not None:
             self.send(content, buffers)
+
+
+def finite(content: Any) -> Any:
+    """A message's content with NaN and infinity as JavaScript calls them: JSON has no number for them, and each host would
+    write them in a way of its own, or break.
+    """
+    if isinstance(content, float):
+        if math.isfinite(content):
+            return content
+        return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
+    if isinstance(content, dict):
+        return {name: finite(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(finite(value) for value in content)
+    return content
 
 
 def _said(error: BaseException | None) -> str:

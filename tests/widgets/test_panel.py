@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import json
 import threading
 import time
 import weakref
@@ -240,6 +241,28 @@ def test_a_failing_model_is_named_and_the_panel_lives():
         assert end["type"] == "error", what
         assert "the cable is out" in end["text"]
     assert talk.ask("filters", layer="conv")[-1][0]["type"] == "done"
+    panel.close()
+
+
+def test_what_is_not_finite_is_sent_as_text_that_every_host_can_write():
+    """JSON has no NaN: Jupyter writes a text in its place, others null, or what no browser reads."""
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3)
+    )
+    with torch.no_grad():
+        model[0].weight[1] = torch.nan
+    panel = nl.Lens(nl.Network(model, (3, 12, 16), False), unit="0:1", picture=torch.rand(3, 12, 16))
+    talk = Conversation(panel)
+    asked = {"layer": "0", "channel": 1, "target": 0, "factor": 0, "channels": [0, 1]}
+    for what in ("maps", "filters", "scores", "page", "negative", "contributions", "ablation", "later", "attribution"):
+        for head, _ in talk.ask(what, **asked):
+            json.dumps(head, allow_nan=False)
+    (head, _), _ = talk.ask("scores")
+    assert [value for _, value in head["scores"]] == ["NaN"] * 3
+    (_, buffers), _ = talk.ask("filters", layer="0")
+    levels = np.frombuffer(buffers[0], np.uint8).reshape(4, -1)
+    assert (levels[1] == 128).all(), "NaN is drawn as zero"
+    assert levels[0].max() == 255 or levels[0].min() == 1
     panel.close()
 
 

@@ -69,7 +69,9 @@ def colour_map(name: str) -> ListedColormap:
 
 
 def signed_levels(a: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """uint8 of `a`, each entry over `axes` on a scale of its own: 128 is zero, 1 and 255 the largest magnitude."""
+    """uint8 of `a`, each entry over `axes` on a scale of its own: 128 is zero and NaN, 1 and 255 the largest magnitude."""
+    largest = float(np.finfo(np.float32).max)
+    a = np.nan_to_num(a, posinf=largest, neginf=-largest)
     peak = np.abs(a).max(axis=axes, keepdims=True)
     return np.asarray(np.round(128 + 127 * a / np.where(peak > 0, peak, 1)), np.uint8)
 
