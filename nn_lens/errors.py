@@ -64,8 +64,9 @@ def nearest(asked: str, there: Iterable[str], count: int = 3) -> list[str]:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, on one line of at most 300 characters, to be quoted in another."""
+    """What an error says, on one line of at most 300 characters that can be printed, to be quoted in another."""
     text = " ".join(str(error).split())
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return text if len(text) <= 300 else text[:297] + "..."
 
 

@@ -7,6 +7,7 @@ it wrote before torch 1.6.
 from __future__ import annotations
 
 import io
+import pickle
 import shutil
 import struct
 import tempfile
@@ -174,6 +175,8 @@ def _load(source: Any, **options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(source, map_location="cpu", weights_only=True, **options)
+    except pickle.UnpicklingError as error:  # its message is a page long, and recommends to run the code
+        raise NotWeights("it is damaged, or no list of weights: torch does not read its pickle") from error
     except Exception as error:
         raise NotWeights(f"it is cut short or damaged ({type(error).__name__}: {one_line(error)})") from error
 

@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -120,16 +121,39 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path, kind):
         refused(file, "cut short|damaged|cannot be read|no checkpoint", like=Net)
 
 
-def test_flipped_bytes_are_refused_or_give_a_network(tmp_path):
-    file = tmp_path / "flipped.pt"
-    torch.save(Net().state_dict(), file)
-    whole = file.read_bytes()
-    for at in range(0, len(whole), len(whole) // 60):
-        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+@pytest.mark.parametrize("kind", ["pt", "legacy", "safetensors"])
+def test_changed_bytes_are_refused_in_plain_words_or_give_a_network(tmp_path, kind):
+    """Whatever is raised inside; torch's own message would recommend to run the code."""
+    from safetensors.torch import save_file
+
+    file = tmp_path / "changed.pt"
+    if kind == "safetensors":
+        save_file(Net().state_dict(), file)
+    else:
+        torch.save({"state_dict": Net().state_dict()}, file, _use_new_zipfile_serialization=kind == "pt")
+    whole, random, refusals = file.read_bytes(), Random(4), []
+    for _ in range(150):
+        changed = bytearray(whole)
+        for _ in range(random.randint(1, 5)):
+            changed[random.randrange(min(len(whole), 900))] = random.randrange(256)
+        file.write_bytes(changed)
         try:
             nl.load(file, like=Net)
-        except nl.LensError:
-            continue
+        except nl.LensError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 50
+    assert all(said.isprintable() and "weights_only" not in said for said in refusals)
+
+
+def test_what_torch_does_not_read_is_said_in_our_words(tmp_path):
+    """A pickle of harmless names, in an order that no state dict has."""
+    harmless = b"\x80\x02ctorch\nfloat32\nq\x00)\x81q\x01."
+    said = refused(written(tmp_path, harmless), "torch does not read its pickle|no weights|damaged")
+    assert "weights_only" not in said
+    file = tmp_path / "order.pt"
+    torch.save(Net().state_dict(), file)
+    file.write_bytes(file.read_bytes().replace(b"little", b"\x1b[1m\x00\x01"))
+    refused(file, r"\\x1b\[1m|cut short or damaged")
 
 
 def test_a_safetensors_header_that_declares_four_gigabytes(tmp_path):
