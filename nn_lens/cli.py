@@ -22,6 +22,7 @@ PACKAGES = (
     "torch",
     "torchvision",
     "numpy",
+    "safetensors",
     "anywidget",
     "ipywidgets",
     "ipykernel",
