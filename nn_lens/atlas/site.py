@@ -104,7 +104,7 @@ class _Layer:
                 preview += list(tiles.values())[: _PREVIEW - len(preview)]
             _script(folder / f"units-{start}.js", "units", self.slug, start, [self._said(c, folder) for c in channels])
         if preview:
-            _save(folder / "preview.jpg", images.sheet(np.stack(preview), _PREVIEW))
+            _save(folder / "preview.jpg", images.sheet(np.stack(preview), len(preview)))
 
     def _tile(self, channel: int, folder: Path) -> np.ndarray:
         """A thumbnail; on the way, the image in its own size, beside that of the other side."""
@@ -116,7 +116,7 @@ class _Layer:
                 raise
             return _thumb(self._filters.images()[channel], Image.Resampling.NEAREST)
         drawn = [charts.charts(x, kind)[0] for x in both]
-        _save(folder / f"unit-{channel}.jpg", images.sheet(np.stack(drawn), 2, 4), 90)
+        _save(folder / f"unit-{channel}.jpg", images.sheet(np.stack(drawn), 2), 90)
         return _thumb(drawn[0])
 
     def _said(self, channel: int, folder: Path) -> dict[str, Any]:

@@ -40,7 +40,7 @@ var nnLensAtlas = (() => {
 
   function drawIndex() {
     const { layers, name, said, dataset, missing } = about;
-    page.append(element("h1", {}, `Atlas of ${name}`), element("p", {}, [said, dataset && `Examples of ${dataset}.`].filter(Boolean).join(" ")));
+    page.append(element("h1", {}, `Atlas of ${name}`), element("p", {}, [`${said}.`, dataset && `Examples of ${dataset}.`].filter(Boolean).join(" ")));
     if (missing.length) {
       const list = element("details", {}, element("summary", {}, `${missing.length} missing`));
       list.append(...missing.slice(0, 200).map((text) => element("p", {}, text)));
@@ -133,10 +133,18 @@ var nnLensAtlas = (() => {
     const parts = element("div", { class: "parts" });
     const folder = encodeURIComponent(layer.slug);
     if (said.image) {
-      const [most, least, note] = said.image;
-      const alt = `Maximizing images of ${layer.name}:${channel}: most and least`;
-      const pair = element("div", {}, element("h3", {}, "What it wants most, and least"), element("img", { class: "pair", src: `${folder}/unit-${channel}.jpg`, alt }));
-      pair.append(element("small", {}, `drives it to ${most} and ${least}${note && `; ${note}`}`));
+      const [most, least, note, size] = said.image;
+      const pair = element("div", {}, element("h3", {}, "What it wants most, and least"));
+      const [height, width] = size;
+      [most, least].forEach((value, i) => {
+        const name = `The picture that ${layer.name}:${channel} wants ${i ? "least" : "most"}`;
+        const half = element("span", { class: "half", role: "img", "aria-label": name });
+        half.style.backgroundImage = `url("${folder}/unit-${channel}.jpg")`;
+        half.style.backgroundPosition = `${100 * i}% 0`;
+        half.style.aspectRatio = `${width} / ${height}`;
+        pair.append(element("figure", {}, half, element("figcaption", {}, `${value}`)));
+      });
+      if (note) pair.append(element("small", {}, note));
       parts.append(pair);
     }
     if (said.top) parts.append(examples(channel, said, folder));
@@ -145,7 +153,7 @@ var nnLensAtlas = (() => {
       const list = element("ul", { class: "trust" });
       for (const [name, value, text, warning] of said.trust)
         list.append(element("li", warning ? { class: "careful" } : {}, element("b", {}, `${name} ${value === null ? "" : value}: `), text));
-      parts.append(element("div", {}, element("h3", {}, "How far the image may be believed"), list));
+      parts.append(element("div", { class: "wide" }, element("h3", {}, "How far the image may be believed"), list));
     }
     if (!parts.childElementCount) parts.append("The atlas holds nothing of this unit.");
     return [title, parts];
