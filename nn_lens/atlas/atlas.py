@@ -52,8 +52,8 @@ class Atlas:
     >>> with concurrent.futures.ThreadPoolExecutor(1) as executor:
     ...     _ = nl.sweep(net, folder.name, units="1:0", what="maximizing", executor=executor, progress=False)
     >>> atlas = nl.Atlas(folder.name)
-    >>> atlas.images("1:0").images.shape, [layer.name for layer in atlas.layers], atlas.missing
-    ((1, 3, 13, 13), ['1'], ())
+    >>> atlas.images("1:0").goals, [layer.name for layer in atlas.layers], atlas.missing
+    (('1:0',), ['1'], ())
     >>> folder.cleanup()
     """
 

@@ -175,7 +175,7 @@ def test_all_of_it_goes_by_keys(opened):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
     across = page.evaluate(
-        """[...document.querySelectorAll(".tiles > li")].findIndex((li, _, all) => li.offsetTop > all[0].offsetTop)"""
+        """[...document.querySelectorAll(".tiles > li:not(#unit)")].findIndex((li, _, all) => li.offsetTop > all[0].offsetTop)"""
     )
     assert page.url.endswith(f"#{1 + across}")
     assert page.evaluate("document.activeElement.id") == f"tile-{1 + across}"
@@ -209,6 +209,24 @@ def test_axe_finds_no_serious_fault(opened, theme):
         page = opened(name, theme)
         found = Axe().run(page).response["violations"]
         assert not [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")]
+
+
+def test_the_card_stands_below_the_row_of_its_tile(opened):
+    page = opened("1.html")
+    page.locator("#tile-300").scroll_into_view_if_needed()
+    page.locator("#tile-300").click()
+    page.wait_for_timeout(400)
+    tile, card = (page.locator(f"#{name}").bounding_box() for name in ("tile-300", "unit"))
+    assert 0 <= card["y"] - (tile["y"] + tile["height"]) < 40
+    assert 0 <= tile["y"] < 720
+    assert card["width"] > 1000
+    before = card["y"]
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(200)
+    assert (
+        abs(page.locator("#unit").bounding_box()["y"] - before) < 30
+        or page.locator("#tile-301").bounding_box()["y"] > tile["y"]
+    )
 
 
 def test_512_units_stay_at_a_frame(opened):

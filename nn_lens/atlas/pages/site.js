@@ -77,8 +77,10 @@ var nnLensAtlas = (() => {
     });
     const tiles = element("ul", { class: "tiles" });
     for (let channel = 0; channel < channels; channel++) tiles.append(element("li", {}, tile(channel)));
-    page.append(element("h1", {}, name), ways, element("section", { id: "unit", "aria-live": "polite" }), tiles);
+    page.append(element("h1", {}, name), ways, tiles);
+    tiles.append(element("li", { id: "unit", "aria-live": "polite" }));
     addEventListener("hashchange", show);
+    addEventListener("resize", () => selected() !== null && place(selected()));
     show();
   }
 
@@ -115,6 +117,7 @@ var nnLensAtlas = (() => {
     document.title = `${layer.name}${channel === null ? "" : `:${channel}`} of ${about.name}`;
     if (channel === null) return;
     document.getElementById(`tile-${channel}`).setAttribute("aria-current", "true");
+    place(channel);
     const start = channel - (channel % about.page);
     if (!told.has(start)) {
       if (!wanted.has(start)) document.head.append(element("script", { src: `${encodeURIComponent(layer.slug)}/units-${start}.js` }));
@@ -122,7 +125,18 @@ var nnLensAtlas = (() => {
       return;
     }
     card.replaceChildren(...cardOf(channel, told.get(start)[channel - start]));
+    card.scrollIntoView({ block: "nearest" });
   }
+
+  /** Puts the card below the row of a unit's tile. */
+  function place(channel) {
+    const card = document.getElementById("unit");
+    const [count, all] = [across(), tilesOf()];
+    const next = all[(Math.floor(channel / count) + 1) * count] ?? null;
+    if (card.nextElementSibling !== next) card.parentElement.insertBefore(card, next);
+  }
+
+  const tilesOf = () => [...document.querySelectorAll(".tiles > li:not(#unit)")];
 
   function cardOf(channel, said) {
     const label = labelOf(layer, channel);
@@ -237,7 +251,7 @@ var nnLensAtlas = (() => {
 
   /** How many tiles stand in a row. */
   function across() {
-    const all = [...document.querySelectorAll(".tiles > li")];
+    const all = tilesOf();
     const second = all.findIndex((one) => one.offsetTop > all[0].offsetTop);
     return second < 0 ? all.length : second;
   }
@@ -247,9 +261,9 @@ var nnLensAtlas = (() => {
     const to = Math.min(layer.channels - 1, Math.max(0, from + by));
     history.replaceState(null, "", `#${to}`);
     show();
-    const tile = document.getElementById(`tile-${to}`);
-    tile.focus({ preventScroll: true });
-    tile.scrollIntoView({ block: "nearest" });
+    document.getElementById(`tile-${to}`).focus({ preventScroll: true });
+    document.getElementById("unit").scrollIntoView({ block: "nearest" });
+    document.getElementById(`tile-${to}`).scrollIntoView({ block: "nearest" });
   }
 
   document.addEventListener("keydown", (event) => {
