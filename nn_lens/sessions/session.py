@@ -116,7 +116,12 @@ class Session:
             over.set() if job.final else results.append(result)
 
         job = self.submit(object(), work, deliver)
-        if not over.wait(timeout):
+        try:
+            in_time = over.wait(timeout)
+        except BaseException:  # interrupted: nobody waits for it any more
+            job.cancel()
+            raise
+        if not in_time:
             job.cancel()
             raise LensError(f"The session did not answer within {timeout} s; it is cancelled.")
         if job.error is not None:
@@ -192,8 +197,8 @@ class Session:
         now = _state(self.net.model)
         with self._lock:
             if now != self._seen:
+                self._version += 1  # first: interrupted in between, it moves once more, and not once too little
                 self._seen = now
-                self._version += 1
             return self._version
 
     def _moved(self) -> int:
