@@ -98,3 +98,22 @@ def test_an_interrupt_at_any_moment_leaves_a_working_session():
     session.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("nn-lens") and t.is_alive()]
     assert not any(m._forward_hooks for m in net.model.modules())
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of Unix")
+def test_what_nobody_waits_for_any_more_is_stopped():
+    session, seen, main = nl.Session(small(), cache=False), [], threading.main_thread().ident
+
+    def endless(_):
+        while True:
+            seen.append(time.sleep(0.001))
+            yield None
+
+    threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt, match="^$"):
+        session.run(endless)
+    session.run(lambda s: iter([None]), timeout=10)
+    count = len(seen)
+    time.sleep(0.1)
+    assert len(seen) == count > 0
+    session.close()
