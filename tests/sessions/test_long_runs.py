@@ -110,7 +110,7 @@ def test_what_nobody_waits_for_any_more_is_stopped():
             yield None
 
     threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         session.run(endless)
     session.run(lambda s: iter([None]), timeout=10)
     count = len(seen)
