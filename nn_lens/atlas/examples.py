@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from nn_lens.atlas.storage import about_of
+from nn_lens.atlas.storage import about_of, read_shard
 from nn_lens.atlas.tasks import SAMPLE, SEED, K
 from nn_lens.engine.evidence.dataset_pass import Known, Pass, strongest
 from nn_lens.engine.evidence.examples import DatasetExamples
@@ -180,7 +180,14 @@ def read_part(file: Path, layer: str) -> tuple[Arrays, dict[str, Any]]:
         return {name: stream.get_tensor(name) for name in mine}, about
 
 
-def shown(file: Path) -> set[int]:
-    """The pictures among a layer's examples."""
-    with safe_open(file, framework="np") as stream:
-        return set(stream.get_tensor("picture_indices").tolist())
+def shown(net: Network, layer: str, file: Path) -> set[int]:
+    """The pictures among a layer's examples: those of both ends, and those at even ranks between."""
+    known = opened(net, _Anything(), layer, *read_shard(file.read_bytes()))
+    ends = {i for side in (known._known.top, known._known.bottom) for i in side.indices.unique().tolist()} - {NONE}
+    return ends | {example.index for unit in known.units for example in known.spectrum(unit)}
+
+
+class _Anything:
+    """In place of a dataset whose pictures are not asked for."""
+
+    one_by_one = False

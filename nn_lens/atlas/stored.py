@@ -13,6 +13,7 @@ from nn_lens.atlas.fields import StoredFields
 from nn_lens.engine.network.layer import Layer
 from nn_lens.engine.network.layouts import Layout
 from nn_lens.engine.network.network import Network
+from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.errors import LensError, UnknownLayer
 
 ABSENT = "The atlas does not hold this: it takes the network itself. Where you have it, nl.Lens(net, atlas=atlas) shows both."
@@ -27,7 +28,9 @@ class StoredNetwork(Network):
         self.kind, self.input_shape = own["kind"], tuple(own["input_shape"])
         self.output_kind, self.output_shape = own["output_kind"], None
         self.labels = tuple(own["labels"]) if own["labels"] else None
-        self.samples, self.dataset = {}, _NoPictures()
+        # Something to look at, so that each view says of itself that it takes the network.
+        self.samples = dict(sample_pictures(self.input_shape)) if self.kind == "picture" else {}
+        self.dataset = _NoPictures()
         self._mean_std = None
         self._filters = {entry["name"]: entry["filter"] for entry in index["layers"]}
         self._layers = {entry["name"]: self._layer(entry) for entry in index["layers"]}

@@ -237,7 +237,7 @@ class _Making:
         wanted: set[int] = set()
         for layer in self._of_dataset:
             if self._is_there(self.request.examples(layer)):
-                wanted |= examples_of.shown(self.folder / self.request.examples(layer).shard)
+                wanted |= examples_of.shown(self.request.net, layer, self.folder / self.request.examples(layer).shard)
         yield from (task for task in self.request.pictures(sorted(wanted)) if not self._is_there(task))
 
 

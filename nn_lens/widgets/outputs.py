@@ -70,9 +70,9 @@ class Outputs:
         `other`.
         """
         name = (self._picture or {}).get("name")
-        picture = f', picture=net.samples["{name}"]' if self._pictures.is_own(name) else ""
+        of = "atlas" if finished.alone(self.session) else "net"
+        picture = f', picture=net.samples["{name}"]' if self._pictures.is_own(name) and of == "net" else ""
         view = f', view="{self.view}"' if self.view not in ("", "all") else ""
         compare = "" if self.compared is None else ", compare=other"
-        of = "atlas" if finished.alone(self.session) else "net"
         atlas = ", atlas=atlas" if self.session.atlas is not None and of == "net" else ""
         return f'nl.{type(self).__name__}({of}, unit="{self.unit}"{picture}{view}{compare}{atlas})'
