@@ -208,7 +208,8 @@ def later(
             after = before if factor == 1 else several_activations(net, picture, looked_at)[0]
         for name in looked_at:
             a, b = before[name].maps, after[name].maps
-            channel = int(np.abs(b - a).reshape(len(a), -1).max(1).argmax())
+            moved = np.abs(b - a) if (a != b).any() else np.abs(a)  # of a slider at rest those that answer most
+            channel = int(moved.reshape(len(a), -1).max(1).argmax())
             maps.append((Unit(name, channel), a[channel], b[channel]))
     if isinstance(wanted[0] if isinstance(wanted, tuple) else wanted, Unit) or not names:
         yield Later(tuple(maps), None, None)

@@ -102,6 +102,7 @@ def page(found: Page, geometry: Geometry) -> Message:
     head: dict[str, Any] = {
         "layer": found.units[0].layer, "channels": [u.channel for u in found.units if isinstance(u, Unit)],
         "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "steps": found.steps, "finished": found.finished,
+        "made": [u.channel for u in found.units if isinstance(u, Unit) and u in found.made],
         "activations": [float(a) if a == a else None for a in found.activations], "notes": list(found.notes),
     }  # fmt: skip
     return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]

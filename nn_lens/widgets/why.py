@@ -55,7 +55,8 @@ def steering(answer: Steered, _geometry: Geometry) -> Message:
     own, dataset = answer.found, answer.dataset
     delta = own.delta[0]
     control = own.control.delta[0] if own.control is not None else None
-    shown = np.argsort(-np.abs(delta), kind="stable")[:_CLASSES]
+    # Of a slider at rest the classes with the largest scores.
+    shown = np.argsort(-np.abs(delta) if delta.any() else -own.before[0], kind="stable")[:_CLASSES]
     names = own.labels or [f"class {c}" for c in range(len(delta))]
     rows = [
         {

@@ -84,6 +84,10 @@ def test_it_switches_views_and_holds_the_evidence_of_the_unit(panel):
     panel.page.wait_for_function("(n) => document.querySelectorAll('.nn-lens .method').length === n", arg=len(METHODS))
     panel.page.click(".nn-lens .judge")
     panel.page.wait_for_function("() => document.querySelectorAll('.nn-lens .badge').length >= 6")
+    # It holds the answer without the unit, and one class: what it cannot answer is not offered.
+    panel.wait(".ablation", "e.dataset.shown === 'relu2:3 0'")
+    for control in (".ablation input[type=range]", ".ablation select", ".contributions select", ".attribution select"):
+        assert panel.page.locator(f".nn-lens {control}").first.is_disabled(), control
     panel.slide("unit", 4)
     panel.wait(".card.examples .note", "e.textContent.includes('not in the exported file')")
     panel.page.click(".nn-lens .switch button:has-text('All')")

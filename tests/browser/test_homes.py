@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -78,3 +82,78 @@ def test_voila(home):
     home, start, token = home
     home.page.goto(f"{start}/voila/render/home.ipynb?{token}", timeout=120_000)
     works(Panel(home, 120_000))
+
+
+MARIMO = """import marimo
+app = marimo.App()
+
+@app.cell
+def _():
+    import marimo as mo
+    import nn_lens as nl
+    net = nl.demo()
+    lens = nl.Lens(net, unit="relu1:3", picture=net.samples["cat"])
+    shown = mo.ui.anywidget(lens)
+    shown
+    return lens, shown
+
+@app.cell
+def _(lens, shown):
+    shown.value
+    print("Python has", str(lens.unit))
+    return
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@pytest.fixture
+def marimo(tmp_path):
+    """The address of a notebook that marimo runs."""
+    pytest.importorskip("marimo", reason="marimo is not installed: pip install marimo")
+    (tmp_path / "shown.py").write_text(MARIMO)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "marimo", "run", "shown.py", "--headless", "--no-token", f"--port={port}"]
+    server = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(url, timeout=2)
+            break
+        except OSError:
+            time.sleep(0.25)
+    yield url
+    server.terminate()
+    server.wait(15)
+
+
+def test_marimo(marimo, chromium):
+    """`mo.ui.anywidget(lens)` in a tree of elements of its own, which selectors of the page do not see into."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    home = Home(page)
+    page.goto(marimo, timeout=120_000)
+    root = page.locator(".nn-lens")
+    page.locator(".nn-lens .maximization[data-shown^='relu1 0 ']").wait_for(timeout=120_000)
+    root.locator("input.unit").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.locator(".nn-lens canvas.map[data-shown$=' relu1:7']:not(.stale)").wait_for()
+    page.get_by_text("Python has relu1:7").wait_for()
+    # A number that is being typed stays as it is while the panel draws.
+    number = root.locator("input.number")
+    number.fill("12")
+    root.locator(".frame").first.hover(position={"x": 60, "y": 60})
+    page.locator(".nn-lens .here[data-shown^='relu1 ']").wait_for()
+    assert number.input_value() == "12"
+    number.press("Enter")
+    page.locator(".nn-lens canvas.map[data-shown$=' relu1:12']:not(.stale)").wait_for()
+    root.locator(".sample").nth(1).click()
+    page.locator(".nn-lens .picture-card h3", has_text="astronaut").wait_for()
+    root.locator(".frame").first.click(position={"x": 60, "y": 60})
+    page.locator(".nn-lens .arithmetic[data-shown^='relu1:12@'], .nn-lens .arithmetic .why").first.wait_for()
+    assert not home.problems
+    context.close()

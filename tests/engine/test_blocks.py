@@ -97,6 +97,12 @@ def test_the_same_call_gives_the_same():
 def test_what_has_no_blocks_says_so():
     with pytest.raises(nl.LensError, match="answers above 0"):
         nl.building_blocks(of_maps(-np.ones((3, 4, 4))), PICTURE, "0")
+    odd = np.ones((3, 4, 4))
+    odd[1, 2, 3] = np.nan
+    with pytest.raises(
+        nl.LensError, match="1 of 3 units of '0' answer NaN or infinity to this picture, the first is 1"
+    ):
+        nl.building_blocks(of_maps(odd), PICTURE, "0")
     with pytest.raises(nl.LensError, match="1 or more"):
         nl.building_blocks(small(), torch.rand(3, 20, 28), "1", groups=0)
     with pytest.raises(nl.LensError, match="Nearest"):

@@ -108,6 +108,25 @@ test("unfinished pages are acknowledged, each once", async () => {
   assert.equal(model.sent.filter(({ type }) => type === "ack").length, 1);
 });
 
+test("the selected unit's image counts once it is finished, whatever is left of its page", async () => {
+  const { model, store } = opened();
+  await settle();
+  const [asked] = model.wants("page");
+  const activations = (asked.channels as number[]).map((channel) => 10 + channel);
+  const head = { type: "page", id: asked.id, weights: 1, layer: "conv", channels: asked.channels, activations };
+  const { channel } = store.selection;
+  const cases: [made: number[], reached: number | undefined][] = [
+    [[], undefined],
+    [[channel + 1], undefined],
+    [[channel + 1, channel], 10 + channel],
+  ];
+  for (const [made, reached] of cases) {
+    model.says({ ...head, step: 1, finished: false, made }, new ArrayBuffer(4));
+    await settle();
+    assert.equal(store.reached(), reached);
+  }
+});
+
 test("other weights: answers of the old ones are not shown, and come back with them", async () => {
   const { model, store } = opened();
   await settle();

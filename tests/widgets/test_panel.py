@@ -138,6 +138,7 @@ def test_a_page_ends_with_what_the_engine_makes():
     np.testing.assert_array_equal(shown, images.sheet(tiles, 3))
     np.testing.assert_allclose(last["activations"], expected.activations, rtol=1e-5)
     assert len(pages) > 1, "it streams"
+    assert (pages[0][0]["made"], last["made"]) == ([], [0, 1, 2])
     lens.close()
 
 

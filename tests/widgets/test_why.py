@@ -140,6 +140,20 @@ def test_the_slider_steers_a_unit_at_a_place(lens, talk):
         assert one["after"] == pytest.approx(expected.after[0, index], abs=1e-5)
 
 
+def test_a_slider_at_rest_shows_the_first_classes_and_the_strongest_units_behind(lens, talk):
+    net = lens.session.net
+    head, _ = talk.ask("ablation", layer="1", channel=4, factor=1)[0]
+    order = np.argsort(-net.scores(PICTURE))
+    assert [row["label"] for row in head["rows"]] == [f"class {c}" for c in order]
+    assert all(row["before"] == row["after"] for row in head["rows"])
+    later, _ = talk.ask("later", layer="1", channel=4, factor=1, target=0)[0]
+    for unit in later["units"]:
+        maps = np.abs(nl.activations(net, PICTURE, unit["layer"]).maps)
+        assert unit["channel"] == int(maps.reshape(len(maps), -1).max(1).argmax())
+        assert unit["before"] == unit["after"]
+    assert later["moved"] == []
+
+
 def test_a_silent_unit_wakes_to_the_right_of_where_it_is():
     panel = nl.Lens(nl.Network(planted(), (1, 24, 32), False), unit="1:1", picture=picture(None))
     talk = Conversation(panel)

@@ -95,7 +95,7 @@ def building_blocks(net: Network, picture: Any, layer: str, groups: int = 6, see
         seed: of the factorization.
 
     Raises:
-        LensError: groups below 1, or a layer of which no unit answers anywhere. UnknownLayer: no such layer.
+        LensError: groups below 1, or a layer of which no unit answers anywhere, or some no number. UnknownLayer: no such layer.
 
     >>> net = nl.demo()
     >>> blocks = nl.building_blocks(net, net.samples["cat"], "relu3", groups=3)
@@ -107,6 +107,12 @@ def building_blocks(net: Network, picture: Any, layer: str, groups: int = 6, see
     maps = activations(as_network(net), picture, layer).maps
     channels, *grid = maps.shape
     positive = np.maximum(maps, 0).reshape(channels, -1).T.astype(np.float64)
+    odd = np.flatnonzero(~np.isfinite(positive).all(0))
+    if len(odd):
+        raise LensError(
+            f"{len(odd)} of {channels} units of {layer!r} answer NaN or infinity to this picture, the first is {odd[0]}; look at "
+            "an earlier layer, or at the network's weights."
+        )
     if not positive.any():
         raise LensError(f"No unit of {layer!r} answers above 0 to this picture.")
     codes, mixtures = _factors(positive, min(groups, *positive.shape), seed)

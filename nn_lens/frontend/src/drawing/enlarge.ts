@@ -1,7 +1,7 @@
 /** The small picture that the pointer or the focus rests on, drawn large beside it. */
 import { el } from "./dom";
 
-const SMALL = ".tile canvas, .spectrum canvas, .unit-row canvas, .one canvas";
+const SMALL = ".tile canvas, .spectrum canvas, .unit-row canvas, .one canvas, .seen canvas";
 /** Pixels of the large picture, and of a picture that is large enough as it is. */
 const [LARGE, ENOUGH] = [224, 180];
 /** Milliseconds until the first is shown; the next one follows the pointer at once. */

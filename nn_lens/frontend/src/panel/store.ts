@@ -195,8 +195,9 @@ export class Store {
 
   /** The activation of the selected unit on its own finished maximizing image, if that is here. */
   reached(): number | undefined {
-    const page = this.answer("page");
-    return page?.finished ? (page.activations[page.channels.indexOf(this.selection.channel)] ?? undefined) : undefined;
+    const [page, { channel }] = [this.answer("page"), this.selection];
+    if (!page?.finished && !page?.made?.includes(channel)) return undefined;
+    return page.activations[page.channels.indexOf(channel)] ?? undefined;
   }
 
   // ---- the colours of tiles ----

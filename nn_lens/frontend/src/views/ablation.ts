@@ -47,7 +47,10 @@ export class AblationView extends AnswerView<"ablation"> {
     this.where.addEventListener("change", () => store.look.see({ here: this.where.value === "here" }));
     const label = el("label", { class: "slider" }, el("span", {}, phrase("steer.answers")), this.slider, this.factor);
     this.later = new LaterLayers(store);
-    this.body.append(el("div", { class: "steer" }, label, this.where), this.table, this.accuracy, this.later.root);
+    this.body.append(this.table, this.accuracy, this.later.root);
+    this.body.before(el("div", { class: "steer" }, label, this.where)); // which stays where an answer fails
+    // An exported page holds one answer.
+    this.slider.disabled = this.where.disabled = !store.live;
   }
 
   override draw(): void {

@@ -49,7 +49,7 @@ export class AttributionView extends AnswerView<"attribution"> {
 
   protected tell(methods: Attribution[]): string {
     const name = target(methods);
-    if (!name) return this.waiting();
+    if (!name) return this.store.isAsked("attribution") ? this.waiting() : phrase("attribution.nothing");
     return phrase("attribution.note", { name });
   }
 

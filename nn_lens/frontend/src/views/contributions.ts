@@ -139,7 +139,7 @@ export class ContributionsView extends AnswerView<"contributions"> {
         onclick: () => this.store.sight.select(layer, channel),
       },
       el("span", { class: "who", title: name }, cut(name, 16)),
-      el("span", { class: "adds" }, bar, el("span", { class: "much" }, size)),
+      el("span", { class: "adds" }, el("span", { class: "track" }, bar), el("span", { class: "much" }, size)),
       el(
         "span",
         { class: "seen" },

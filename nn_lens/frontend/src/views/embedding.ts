@@ -38,13 +38,8 @@ export async function decodeEmbedding(
   [points, indices, sheet, nearest, classes]: DataView[],
 ): Promise<Embedding> {
   const ints = (data: DataView) => new Int32Array(floats(data).buffer);
-  const numbers = {
-    points: floats(points),
-    indices: ints(indices),
-    nearest: ints(nearest),
-    classes: ints(classes),
-  };
-  return { ...(head as unknown as Embedding), ...numbers, sheet: await bitmap(sheet) };
+  const numbers = { indices: ints(indices), nearest: ints(nearest), classes: ints(classes) };
+  return { ...(head as unknown as Embedding), ...numbers, points: floats(points), sheet: await bitmap(sheet) };
 }
 
 const HEIGHT = 360;
@@ -71,18 +66,22 @@ export class EmbeddingView extends AnswerView<"embedding"> {
   private hovered = -1;
   private readonly bar = el("progress", { max: 1, hidden: true, "aria-label": phrase("embedding.label") });
   private readonly legend = el("p", { class: "legend" });
-  private readonly neighbours = el("div", { class: "neighbours", role: "group" });
+  private readonly neighbours = el("div", {
+    class: "neighbours",
+    role: "group",
+    "aria-label": this.phrase("embedding.nearest"),
+  });
   private listed = -2;
 
   constructor(store: Store) {
     super(store, "embedding", "embedding");
-    this.neighbours.setAttribute("aria-label", this.phrase("embedding.nearest"));
     this.body.append(this.canvas, this.legend, this.neighbours);
     this.canvas.addEventListener("pointerleave", () => {
       this.hovered = -1;
       store.changed();
     });
     this.tools.append(this.bar, this.clear);
+    this.body.before(this.note); // how far it is has to be in sight
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);

@@ -89,7 +89,9 @@ export class ExamplesView extends AnswerView<"examples"> {
     return `${layer}:${channel} ${finished ? "finished" : "running"}`;
   }
 
-  protected tell({ count, total, finished, skipped }: Spectrum): string {
+  protected tell({ count, total, finished, skipped, tiles, layer, channel }: Spectrum): string {
+    if (finished && !tiles)
+      return phrase("examples.none", { count, what: this.counted(), unit: `${layer}:${channel}` });
     const values = {
       count: count.toLocaleString("en"),
       total: total?.toLocaleString("en") ?? "",

@@ -17,6 +17,8 @@ export interface Page {
   /** Of how many. */
   steps: number;
   finished: boolean;
+  /** Those whose images are finished. */
+  made?: number[];
   /** null: not begun, and grey. */
   activations: (number | null)[];
   notes: string[];

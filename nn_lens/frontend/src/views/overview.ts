@@ -37,6 +37,7 @@ export class OverviewView extends AnswerView<"overview"> {
       say(this.fold, phrase(this.folded ? "overview.show" : "overview.fold"));
       store.changed();
     });
+    this.stops.dataset.waits = this.waiting();
     this.tools.append(this.fold);
     this.body.append(this.stops);
   }

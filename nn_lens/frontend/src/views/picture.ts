@@ -224,7 +224,7 @@ export class PictureView extends View {
       this.scores.replaceChildren(
         ...scores.scores.map(([label, value]) => {
           const percent = (100 * value).toFixed(1);
-          const width = scores.shares ? percent : (100 * Math.abs(value)) / most;
+          const width = (scores.shares ? 100 * value : (100 * Math.abs(value)) / most) || 0; // NaN is no width
           const bar = el("div", { class: value < 0 ? "bar less" : "bar", style: `width:${width}%` });
           const text = scores.shares ? `${percent} %` : short(value);
           return el("tr", {}, el("td", { title: label }, label), el("td", {}, bar), el("td", {}, text));

@@ -28,6 +28,7 @@ export class TargetChoice {
     this.rather.addEventListener("change", () => {
       store.look.see({ rather: this.options[this.rather.selectedIndex - 1] ?? null });
     });
+    this.target.disabled = this.rather.disabled = !store.live; // an exported page holds one answer
     this.root.append(this.target, this.joined, this.rather);
   }
 

@@ -18,7 +18,7 @@ interface Tile {
 export class UnitView extends View {
   private readonly filter = tile();
   private readonly most = tile();
-  private readonly least = tile();
+  private readonly least = tile(phrase("unit.waitingLeast"));
   private readonly map = tile();
   private readonly numbers = el("dl", { class: "numbers" });
   private readonly address = el("code", { class: "address" });
@@ -130,6 +130,10 @@ export class UnitView extends View {
       write(most.caption, phrase("unit.most"), value);
       most.canvas.setAttribute("aria-label", this.phrase("image.alt", { unit: `${layer}:${channel}`, value }));
     }
+    if (page?.finished && reached === null) {
+      const note = page.notes[index] || phrase("unit.noImage");
+      this.none(most, phrase("unit.most"), note);
+    }
     const failure = store.failure("negative");
     const negative = store.answer("negative");
     stale(least, !negative);
@@ -213,9 +217,9 @@ function strongestPlane(stack: Stack, channel: number): number {
   return strengths.indexOf(Math.max(...strengths));
 }
 
-function tile(): Tile {
+function tile(waiting = phrase("unit.waiting")): Tile {
   const canvas = el("canvas", { role: "img", "aria-label": phrase("card.absent") });
-  const caption = el("figcaption", { class: "caption" }, phrase("unit.waiting"));
+  const caption = el("figcaption", { class: "caption" }, waiting);
   return { root: el("figure", {}, canvas, caption), canvas, caption, drawn: "" };
 }
 
