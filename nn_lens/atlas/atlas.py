@@ -30,7 +30,8 @@ from nn_lens.errors import LensError, PictureError
 from nn_lens.sessions.cache import Latest
 from nn_lens.units import Unit, as_unit
 
-_SHARDS = 64  # that are kept in memory
+_CHANGED = f"{{!r}} is not what {NAME} says that it is: it was cut off or changed."
+_SHARDS, _EXAMPLES = 32, 2  # that are kept in memory; examples of a wide layer are 100 MB
 
 
 class Atlas:
@@ -40,8 +41,8 @@ class Atlas:
         path: the folder, or its URL.
         dataset: the pictures that the examples are of, where the atlas does not hold them; as `nl.sweep` was given them.
 
-    Results are those of the live calls: `nl.Maximized`, of images that were kept as JPEG, dataset examples, badges of
-    `nl.trust`, filters.
+    Results are those of the live calls: of `nl.maximize`, with images that were kept as JPEG, of `nl.dataset_examples`, badges
+    of `nl.trust`, and of `nl.filters`.
 
     Raises:
         LensError: there is no atlas, or it is of a later version.
@@ -63,7 +64,8 @@ class Atlas:
         self._shards: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for entry in self._index["shards"]:
             self._shards.setdefault((entry["what"], entry["layer"]), []).append(entry)
-        self._latest, self._lock = Latest(_SHARDS), threading.Lock()
+        self._latest, self._of_examples, self._lock = Latest(_SHARDS), Latest(_EXAMPLES), threading.Lock()
+        self._whole: set[str] = set()  # zips in a folder that were found to be as they should
         self.net = StoredNetwork(self._index, self._fields)
         self._dataset = _Pictures(self, dataset)
 
@@ -217,20 +219,25 @@ class Atlas:
         def read() -> Any:
             data = self._storage.read(name)
             if digest(data) != entry["files"][".safetensors"]["digest"]:
-                raise LensError(f"{name!r} is not what {NAME} says that it is: it was cut off or changed.")
+                raise LensError(_CHANGED.format(name))
             return read_shard(data)
 
         with self._lock:
-            found: tuple[dict[str, np.ndarray], dict[str, Any]] = self._latest.get(name, read)
+            latest = self._of_examples if entry["what"] == "examples" else self._latest
+            found: tuple[dict[str, np.ndarray], dict[str, Any]] = latest.get(name, read)
             return found
 
     def _jpeg(self, entry: Mapping[str, Any], places: np.ndarray, number: int) -> np.ndarray:
         start, stop = (int(n) for n in places[number])
         name = f"{entry['file']}.zip"
+        if self._storage.folder is not None and name not in self._whole:  # over a network it would be too much to read
+            if digest(self._storage.read(name)) != entry["files"][".zip"]["digest"]:
+                raise LensError(_CHANGED.format(name))
+            self._whole.add(name)
         try:
             return picture_of(self._storage.read(name, start, stop))
         except (OSError, SyntaxError, ValueError) as error:
-            raise LensError(f"{name!r} is not what {NAME} says that it is: it was cut off or changed.") from error
+            raise LensError(_CHANGED.format(name)) from error
 
     def _image(self, unit: Unit, side: str) -> Maximized:
         unit = self._channel(unit)

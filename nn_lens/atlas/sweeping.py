@@ -76,7 +76,7 @@ def sweep(
         raise LensError(
             'A sweep starts processes, each of which reads this script: put the call under `if __name__ == "__main__":`.'
         )
-    request = _request(as_network(net), layers, units, dataset, what, pixels)
+    request = request_of(as_network(net), layers, units, dataset, what, pixels)
     folder = Path(out).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     index = Index.of(folder, request)
@@ -244,7 +244,12 @@ class _Making:
 # ---- what is asked for ----
 
 
-def _request(net: Network, layers: Any, units: Any, dataset: Any, what: Any, pixels: bool) -> Request:
+def request_of(net: Network, layers: Any, units: Any, dataset: Any, what: Any, pixels: bool) -> Request:
+    """What the arguments of `sweep` ask for.
+
+    Raises:
+        LensError: no such layer, unit or `what`, or a dataset that can only be gone through.
+    """
     asked = (what,) if isinstance(what, str) else tuple(what)
     for name in asked:
         if name not in WHAT:

@@ -250,7 +250,13 @@ def test_a_shard_that_was_cut_off_or_changed_is_noticed_and_made_again(net, tmp_
     shard.write_bytes(data[:-4] + b"abcd")
     with pytest.raises(nl.LensError, match="was cut off or changed"):
         nl.Atlas(tmp_path).filters(LAYER)
+    zipped = next(tmp_path.glob("shards/maximizing-*.zip"))
+    pictures = zipped.read_bytes()
+    zipped.write_bytes(pictures[:400] + bytes([pictures[400] ^ 1]) + pictures[401:])
+    with pytest.raises(nl.LensError, match="was cut off or changed"):
+        nl.Atlas(tmp_path).images(f"{LAYER}:2")
     shard.write_bytes(data[:-4])
+    zipped.unlink()
     swept(net, tmp_path, units=f"{LAYER}:2", what=("filters", "maximizing"))
     assert files(tmp_path) == before
 
