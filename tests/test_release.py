@@ -65,7 +65,7 @@ def files_in(folder: Path, *within: str) -> set[str]:
 def checkout(tmp_path_factory) -> Path:
     """A copy of the checkout, as clean as a clone, with the front end as it was built last."""
     folder = tmp_path_factory.mktemp("clone") / "nn-lens"
-    unclean = shutil.ignore_patterns("__pycache__", "node_modules", "lib", ".*_c*", "first_look.json")
+    unclean = shutil.ignore_patterns("__pycache__", "node_modules", "lib", ".*_c*", "tutorials.json")
     for name in ("nn_lens", "notebooks"):
         shutil.copytree(ROOT / name, folder / name, ignore=unclean)
     for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
@@ -93,8 +93,8 @@ def no_node(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def sdist(checkout, clean, tmp_path_factory, no_node) -> Path:
-    starter = re.search(r"src/\w+/first_look\.json", (checkout / "nn_lens/frontend/package.json").read_text())[0]
-    for name in (*FOREIGN, f"nn_lens/frontend/{starter}"):
+    tutorials = re.search(r"src/\w+/tutorials\.json", (checkout / "nn_lens/frontend/tutorials.mjs").read_text())[0]
+    for name in (*FOREIGN, f"nn_lens/frontend/{tutorials}"):
         file = checkout / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("foreign")
@@ -257,12 +257,15 @@ def test_the_front_end_here_is_current():
         "nn_lens/widgets/questions.json",
         "nn_lens/widgets/strings.json",
         "nn_lens/frontend/src/index.ts",
+        "nn_lens/frontend/schema/commands.json",
+        "nn_lens/frontend/tutorials.mjs",
         "nn_lens/frontend/style/panel.css",
         "nn_lens/frontend/package.json",
         "nn_lens/frontend/package-lock.json",
         "nn_lens/frontend/tsconfig.json",
         "nn_lens/frontend/hatch_build.py",
         "notebooks/01_first_look.ipynb",
+        "notebooks/04_watch_it_learn.ipynb",
     ],
 )
 def test_a_front_end_of_other_sources_is_built_anew(place, source, request, tmp_path):

@@ -19,12 +19,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HERE = Path(__file__).parent
 STATIC, LABEXTENSION = HERE.parent / "static", HERE.parent / "labextension"
-STARTER_COPY = "first_look.json"  # made by the build, so that the extension carries it
+TUTORIALS = "tutorials.json"  # made by the build, so that the extension carries the notebooks
 STAMP = STATIC / "sources.sha256"
 # Relative to this folder; the tables are read by Python, and bundled with the views.
 SOURCES = [
-    *("src", "style", "package.json", "package-lock.json", "tsconfig*.json", "hatch_build.py"),
-    *("../widgets/*.json", "../../notebooks/01_first_look.ipynb"),
+    *("src", "style", "schema", "tutorials.mjs", "package.json", "package-lock.json", "tsconfig*.json", "hatch_build.py"),
+    *("../widgets/*.json", "../../notebooks/0*.ipynb"),
 ]
 
 
@@ -37,7 +37,7 @@ def source_files() -> list[Path]:
             raise FileNotFoundError(f"the front end is made from {pattern}, which is not in {HERE}")
         for path in found:
             files += [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
-    return [file for file in files if file.name != STARTER_COPY]
+    return [file for file in files if file.name != TUTORIALS]
 
 
 def sources_hash() -> str:

@@ -50,6 +50,13 @@ const TECHNICAL = {
   text: [0],
   CustomEvent: [0],
   Function: [0],
+  // JupyterLab's: its translator, and the names of commands, settings and messages.
+  __: [0],
+  load: [0],
+  execute: [0],
+  hasCommand: [0],
+  ask: [1],
+  addClass: [0],
 };
 /** Attributes and fields that only the browser reads. */
 const UNREAD = /^(data-.*|class|className|style|type|role|scope|accept|src|href|id|tabindex|step|viewBox|preserveAspectRatio|value|font|fillStyle|strokeStyle|textBaseline|aria-(hidden|pressed|expanded|disabled|controls|activedescendant|live|haspopup|selected|setsize|posinset|atomic)|background|color|top|left|width|height|maxWidth|aspectRatio|transform|paddingLeft)$/;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -46,6 +47,17 @@ def _literals(node: str, *sources: Path) -> list[str]:
 
 def test_whatever_the_panel_says_stands_in_the_catalogue(node):
     assert not list(filter(None, _literals(node)))
+
+
+def test_whatever_the_extension_says_goes_through_the_translator(node):
+    """But for what JupyterLab shows of plugins as they write it, names for its shell, and Python."""
+    extension = sorted((FRONTEND / "src" / "jupyterlab").rglob("*.ts"))
+    described = {text for file in extension for text in re.findall(r'description:\s+"([^"]+)"', file.read_text())}
+    found = [line.split(": ", 1)[1] for line in _literals(node, *extension) if ".ts:" in line]
+    assert len(described) == 6
+    assert described <= set(found)
+    words = [text for text in found if re.search(r"\s|^[A-Z][a-z]", text) and text not in described]
+    assert set(words) == {"import nn_lens as nl", "%pip install nn-lens", "Notebook"}
 
 
 def test_a_text_beside_the_catalogue_is_found(tmp_path, node):

@@ -1,7 +1,7 @@
 /** Panels whose kernel is gone: the picture that the output carries beside the widget is drawn where the widget cannot be. */
+import type { TranslationBundle } from "@jupyterlab/translation";
 
 const WIDGET = "application/vnd.jupyter.widget-view+json";
-const WORDS = "This is the last state of the panel. Run the cell to make it live.";
 /** Milliseconds between looks at whether the widget has been drawn, and how often. */
 const [PAUSE, LOOKS] = [250, 40];
 
@@ -15,16 +15,16 @@ interface Renderer {
 }
 
 /** Has widgets drawn as pictures while they cannot be drawn themselves, and not drawn anew when their picture is. */
-export function pictured(rendermime: { createRenderer(mime: string): Renderer }): void {
+export function pictured(rendermime: { createRenderer(mime: string): Renderer }, trans: TranslationBundle): void {
   const create = rendermime.createRenderer.bind(rendermime);
   rendermime.createRenderer = (mime) => {
     const renderer = create(mime);
-    if (mime === WIDGET) keepPicture(renderer);
+    if (mime === WIDGET) keepPicture(renderer, trans);
     return renderer;
   };
 }
 
-function keepPicture(renderer: Renderer): void {
+function keepPicture(renderer: Renderer, trans: TranslationBundle): void {
   const render = renderer.renderModel.bind(renderer);
   let drawn = "";
   renderer.renderModel = async (model) => {
@@ -34,7 +34,7 @@ function keepPicture(renderer: Renderer): void {
     // The widget is there: what has changed is the picture beside it.
     if (id && id === drawn && isLive(renderer.node)) return;
     drawn = id;
-    const asleep = typeof picture === "string" ? pictureOf(picture, model) : null;
+    const asleep = typeof picture === "string" ? pictureOf(picture, model, trans) : null;
     if (asleep) renderer.node.before(asleep);
     await render(model);
     if (asleep) void look(renderer.node, asleep);
@@ -59,16 +59,18 @@ function isLive(node: HTMLElement): boolean {
   return node.querySelector(".nn-lens") !== null;
 }
 
-function pictureOf(data: string, { data: { "text/plain": text } }: Model): HTMLElement {
+function pictureOf(data: string, { data: { "text/plain": text } }: Model, trans: TranslationBundle): HTMLElement {
   const figure = document.createElement("figure");
   figure.className = "nn-lens-asleep";
   figure.style.margin = "0";
   const words = document.createElement("figcaption");
-  words.textContent = WORDS;
+  words.textContent = trans.__("This is the last state of the panel. Run the cell to make it live.");
   words.style.padding = "4px 0 8px";
   const image = document.createElement("img");
   image.src = `data:${data.startsWith("iVBOR") ? "image/png" : "image/jpeg"};base64,${data}`;
-  image.alt = `The last state of ${String(text ?? "a panel").split(":")[0]}`;
+  image.alt = text
+    ? trans.__("The last state of %1", String(text).split(":")[0])
+    : trans.__("The last state of a panel");
   image.style.maxWidth = "100%";
   figure.append(words, image);
   return figure;

@@ -7,10 +7,11 @@ import { VIEW_CLASSES } from "../views";
 import type { View } from "../views/view";
 import { Asleep, text64 } from "./asleep";
 import { Controls } from "./controls";
-import { Host } from "./host";
+import type { Host } from "./host";
 import { VIEWS, type ViewName } from "./questions";
 import { Sticky } from "./sticky";
 import type { Store } from "./store";
+import { Telling } from "./telling";
 import { isWide, phrase } from "./words";
 
 export class Panel {
@@ -23,7 +24,7 @@ export class Panel {
   /** What stands beside the cards of every tab; null where cards stand in one grid. */
   private readonly side: HTMLElement | null;
   private readonly sticky: Sticky;
-  private readonly host: Host;
+  private readonly telling: Telling;
   private readonly enlarger: Enlarger;
   private readonly unsubscribe: (() => void)[];
 
@@ -72,14 +73,19 @@ export class Panel {
       if (store.views.includes("picture")) store.pictures.takeFrom(event.clipboardData);
     });
     el_.append(this.root);
-    this.host = new Host(this.root);
+    this.telling = new Telling(store, this.root);
     this.enlarger = new Enlarger(this.root);
     this.sticky = new Sticky(this.root, this.controls.root, this.side);
     this.unsubscribe = stores.map((each) => each.subscribe(() => this.draw()));
   }
 
+  private get host(): Host {
+    return this.telling.host;
+  }
+
   close(): void {
     for (const end of this.unsubscribe) end();
+    this.telling.close();
     this.controls.close();
     this.asleep.close();
     this.sticky.close();
@@ -105,6 +111,7 @@ export class Panel {
     this.side?.toggleAttribute("hidden", !beside);
     this.root.classList.toggle("beside", beside);
     this.asleep.drawn();
+    this.telling.drawn();
     this.enlarger.refresh();
     this.root.dataset.view = store.look.view;
     this.root.dataset.unit = `${store.selection.layer}:${store.selection.channel}`;

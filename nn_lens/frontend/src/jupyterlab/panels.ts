@@ -1,0 +1,77 @@
+/**
+ * The panels that are drawn in the page, wherever they stand: each tells of itself by events that bubble up to the document,
+ * and is asked by events on its own node.
+ */
+import { Signal } from "@lumino/signaling";
+
+export interface Drawn {
+  root: HTMLElement;
+  /** The network's name, which is that of its class where it was not given another. */
+  network: string;
+  unit: string;
+  /** What is being made, "" for nothing, and which share of it is done. */
+  what: string;
+  share: number | null;
+}
+
+class Panels {
+  /** A panel came, went, selected another unit, or is at other work. */
+  readonly changed = new Signal<this, null>(this);
+  private readonly known = new Map<HTMLElement, Drawn>();
+
+  constructor() {
+    const listen = (name: string, take: (root: HTMLElement, detail: Partial<Drawn>) => void) =>
+      document.addEventListener(`nn-lens:${name}`, (event) => {
+        take(event.target as HTMLElement, (event as CustomEvent).detail);
+        this.changed.emit(null);
+      });
+    listen("selected", (root, detail) => this.take(root, detail));
+    listen("working", (root, detail) => this.take(root, detail));
+    listen("closed", (root) => this.known.delete(root));
+  }
+
+  /** Those in the page; the one that told something last comes last. */
+  get all(): Drawn[] {
+    return [...this.known.values()].filter(({ root }) => root.isConnected);
+  }
+
+  /** The one that was used last inside of a node, if there is none then anywhere; of a network's name, if there is one. */
+  front(within: Node | null = null, network = ""): Drawn | null {
+    const all = this.all.reverse();
+    const near = all.filter(({ root }) => within?.contains(root));
+    const from = near.length ? near : all;
+    return from.find((drawn) => drawn.network === network) ?? from[0] ?? null;
+  }
+
+  /** Asks a panel for something. */
+  ask({ root }: Drawn, name: "select" | "picture" | "code" | "stop", detail: object = {}): void {
+    root.dispatchEvent(new CustomEvent(`nn-lens:${name}`, { detail }));
+  }
+
+  /** The next panel that comes, null if none does within so many milliseconds. */
+  next(within: number): Promise<Drawn | null> {
+    const before = new Set(this.all.map(({ root }) => root));
+    return new Promise((found) => {
+      const end = (drawn: Drawn | null) => {
+        clearTimeout(timer);
+        this.changed.disconnect(look);
+        found(drawn);
+      };
+      const look = () => {
+        const drawn = this.all.find(({ root }) => !before.has(root));
+        if (drawn) end(drawn);
+      };
+      const timer = window.setTimeout(() => end(null), within);
+      this.changed.connect(look);
+    });
+  }
+
+  private take(root: HTMLElement, detail: Partial<Drawn>): void {
+    const drawn = this.known.get(root) ?? { root, network: "", unit: "", what: "", share: null };
+    // What told something last stands last; work goes on without being looked at.
+    if (detail.unit !== undefined) this.known.delete(root);
+    this.known.set(root, Object.assign(drawn, detail));
+  }
+}
+
+export const panels = new Panels();
