@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,10 +86,11 @@ def sweep(
     beside = folder.absolute().with_name(f"{folder.absolute().name}.recipe")
     count = workers or crews.own_workers()
     try:
-        if making.first or making.second or list(making.pixels()):
+        first, second = making.first(), making.second()
+        if first or second or making.unmerged or making.pixels():
             recipe = recipes.written(request.net, request.source, beside, folder, crews.share(executor, count))
             with crews.Crew(executor, recipe, count) as crew:
-                making.make(crew)
+                making.make(crew, first, second)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         making.end()
@@ -107,17 +109,11 @@ class _Making:
     _saved: float = field(default_factory=time.monotonic)
     _bar: Any = None
 
-    @property
     def first(self) -> list[Task]:
         """What is not there and needs no examples, with the parts that examples are merged of."""
-        request = self.request
-        first = [task for task in request.of_layers() if not self._is_there(task)]
-        missing = [layer for layer in self._of_dataset if not self._is_there(request.examples(layer))]
-        return (
-            [*first, *(task for task in request.ranges(missing) if not kept(self.folder, task))] if missing else first
-        )
+        first = [task for task in self.request.of_layers() if not self._is_there(task)]
+        return [*first, *(task for task in self._ranges() if kept(self.folder, task) is None)]
 
-    @property
     def second(self) -> list[Task]:
         """What is not there and needs the examples of its layer."""
         request = self.request
@@ -125,22 +121,31 @@ class _Making:
         return [task for task in trust if not self._is_there(task)]
 
     @property
+    def unmerged(self) -> list[str]:
+        """The layers whose examples are asked for and not there."""
+        return [layer for layer in self._of_dataset if not self._is_there(self.request.examples(layer))]
+
+    @property
     def _of_dataset(self) -> Sequence[str]:
         return self.request.layers if {"examples", "trust"} & set(self.request.what) else ()
 
-    def make(self, crew: crews.Crew) -> None:
+    def _ranges(self) -> list[Task]:
+        """The parts of the dataset, of all layers as long as one is not merged: whoever stops in between finds them again."""
+        return list(self.request.ranges(self._of_dataset)) if self.unmerged else []
+
+    def make(self, crew: crews.Crew, first: Sequence[Task], second: Sequence[Task]) -> None:
         """All tasks, in two rounds: trust is of a layer's examples, pixels are of all."""
         from tqdm.auto import tqdm
 
-        first, second = self.first, self.second
         with tqdm(total=len(first) + len(second), unit=" tasks", disable=not self.progress, smoothing=0.1) as self._bar:
             crew.work(first, self._done)
             self._merge()
-            ready = [t for t in second if self._is_there(self.request.examples(t.layer))]
+            lacking = set(self.unmerged)
             for task in second:
-                if task not in ready:
+                if task.layer in lacking:
                     self.index.miss(task, f"the examples of {task.layer} are not complete")
-            pictures = list(self.pixels()) if not self.failed else []
+            ready = [task for task in second if task.layer not in lacking]
+            pictures = self.pixels() if not self.failed else []
             self._bar.total += len(pictures)
             crew.work([] if self.failed else [*pictures, *ready], self._done)
 
@@ -149,9 +154,7 @@ class _Making:
         sweep_parts(self.folder)
         try:
             self.index.write(self.folder)
-        except (
-            OSError
-        ):  # the disk is full: what there was before is still told, and the shards are found by their names
+        except OSError:  # a full disk: what there was before is still told, and shards are found by their names
             self.failed = True
 
     # ---- one task after the other ----
@@ -201,24 +204,21 @@ class _Making:
 
     def _merge(self) -> None:
         """Makes one shard a layer of the ranges, which then go, once they are all there."""
-        request = self.request
-        missing = [layer for layer in self._of_dataset if not self._is_there(request.examples(layer))]
-        ranges = list(request.ranges(missing)) if missing else []
-        found = [kept(self.folder, task) for task in ranges]
-        lacking = [task for task, files in zip(ranges, found, strict=True) if files is None]
-        for layer in missing if lacking else ():
-            self.index.miss(
-                request.examples(layer), f"{len(lacking)} of {len(ranges)} parts of the dataset are missing"
-            )
-        if lacking or self.failed:
+        unmerged, ranges = self.unmerged, self._ranges()
+        lacking = sum(kept(self.folder, task) is None for task in ranges)
+        for layer in unmerged if lacking else ():
+            reason = f"{lacking} of {len(ranges)} parts of the dataset are missing"
+            self.index.miss(self.request.examples(layer), reason)
+        if lacking:
             return
-        for layer in missing:
+        for layer in unmerged:
             if not self.failed:
                 self._write_examples(layer, ranges)
-        for task in ranges if not self.failed else ():
-            (self.folder / task.shard).unlink(missing_ok=True)
         if ranges and not self.failed:
-            shutil.rmtree(self.folder / "ranges", ignore_errors=True)
+            for task in ranges:
+                (self.folder / task.shard).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where parts of another sweep are
+                (self.folder / "ranges").rmdir()
 
     def _write_examples(self, layer: str, ranges: Sequence[Task]) -> None:
         parts, abouts = zip(*(examples_of.read_part(self.folder / task.shard, layer) for task in ranges), strict=True)
@@ -230,15 +230,15 @@ class _Making:
         }  # fmt: skip
         self._write(task, files_of(task, Result(examples_of.merged(net, layer, parts), about)))
 
-    def pixels(self) -> Iterator[Task]:
+    def pixels(self) -> list[Task]:
         """What keeps the pictures that stand among the examples."""
         if not self.request.pixels:
-            return
+            return []
         wanted: set[int] = set()
         for layer in self._of_dataset:
             if self._is_there(self.request.examples(layer)):
                 wanted |= examples_of.shown(self.request.net, layer, self.folder / self.request.examples(layer).shard)
-        yield from (task for task in self.request.pictures(sorted(wanted)) if not self._is_there(task))
+        return [task for task in self.request.pictures(sorted(wanted)) if not self._is_there(task)]
 
 
 # ---- what is asked for ----

@@ -164,6 +164,28 @@ def test_a_caller_killed_in_the_middle_of_a_write_goes_on(net, undisturbed, tmp_
     assert files(folder) == undisturbed
 
 
+def test_a_sweep_stopped_while_it_merges_finds_the_parts_again(net, undisturbed, tmp_path, monkeypatch):
+    own = sweeping._Making._write_examples
+
+    def stopped(self, layer, ranges):
+        if layer == "3":
+            raise KeyboardInterrupt
+        own(self, layer, ranges)
+
+    with ThreadPoolExecutor(1) as executor:
+        with monkeypatch.context() as patch:
+            patch.setattr(sweeping._Making, "_write_examples", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                nl.sweep(net, tmp_path / "atlas", dataset=pictures(), executor=executor, **ASKED)
+        assert len(list((tmp_path / "atlas" / "ranges").iterdir())) == 4
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                sweeping.crews.Crew, "work", lambda self, tasks, done: None if not tasks else pytest.fail(str(tasks))
+            )
+            nl.sweep(net, tmp_path / "atlas", dataset=pictures(), executor=executor, **ASKED)
+    assert files(tmp_path / "atlas") == undisturbed
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, kilobytes: int):
     """A file system of that size, where mounting is allowed."""
