@@ -177,6 +177,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel, checkout, clean):
         "networks/photos20.json",
         "networks/photos20.md",
         "notebooks/01_first_look.ipynb",
+        "atlas/pages/page.html",
+        "atlas/pages/site.css",
+        "atlas/pages/site.js",
         "static/nn-lens.js",
     ],
 )
