@@ -40,7 +40,10 @@ var nnLensAtlas = (() => {
 
   function drawIndex() {
     const { layers, name, said, dataset, missing } = about;
-    page.append(element("h1", {}, `Atlas of ${name}`), element("p", {}, [`${said}.`, dataset && `Examples of ${dataset}.`].filter(Boolean).join(" ")));
+    page.append(
+      element("h1", {}, `Atlas of ${name}`),
+      element("p", {}, [`${said}.`, dataset && `Examples of ${dataset}.`].filter(Boolean).join(" ")),
+    );
     if (missing.length) {
       const list = element("details", {}, element("summary", {}, `${missing.length} missing`));
       list.append(...missing.slice(0, 200).map((text) => element("p", {}, text)));
@@ -50,7 +53,11 @@ var nnLensAtlas = (() => {
     for (const one of layers) {
       const size = one.grid.join("x");
       const small = `${one.kind}, ${one.channels} units of ${size}${one.field ? `, each sees ${one.field}` : ""}`;
-      const link = element("a", { href: address(one) }, element("span", {}, element("b", {}, one.name), element("small", {}, small)));
+      const link = element(
+        "a",
+        { href: address(one) },
+        element("span", {}, element("b", {}, one.name), element("small", {}, small)),
+      );
       const shown = one.pictured === "all" ? one.channels : one.pictured.length;
       if (shown) {
         const strip = element("span", { class: "preview", "aria-hidden": "true" });
@@ -71,9 +78,17 @@ var nnLensAtlas = (() => {
     const { name, kind, channels, grid, field } = layer;
     const at = about.layers.indexOf(layer);
     const beside = [about.layers[at - 1], about.layers[at + 1]];
-    const ways = element("p", {}, `${kind}, ${channels} units of ${grid.join("x")}${field ? `, each sees ${field} of ${about.input.join("x")}` : ""}. `);
+    const ways = element(
+      "p",
+      {},
+      `${kind}, ${channels} units of ${grid.join("x")}${field ? `, each sees ${field} of ${about.input.join("x")}` : ""}. `,
+    );
     beside.forEach((one, i) => {
-      if (one) ways.append(element("a", { href: address(one), rel: i ? "next" : "prev" }, `${i ? "next" : "before"}: ${one.name}`), " ");
+      if (one)
+        ways.append(
+          element("a", { href: address(one), rel: i ? "next" : "prev" }, `${i ? "next" : "before"}: ${one.name}`),
+          " ",
+        );
     });
     const tiles = element("ul", { class: "tiles" });
     for (let channel = 0; channel < channels; channel++) tiles.append(element("li", {}, tile(channel)));
@@ -86,7 +101,12 @@ var nnLensAtlas = (() => {
 
   function tile(channel) {
     const label = labelOf(layer, channel);
-    const link = element("a", { class: "tile", href: `#${channel}`, id: `tile-${channel}`, "aria-label": `${layer.name}:${channel}${label && `, ${label}`}` });
+    const link = element("a", {
+      class: "tile",
+      href: `#${channel}`,
+      id: `tile-${channel}`,
+      "aria-label": `${layer.name}:${channel}${label && `, ${label}`}`,
+    });
     const picture = element("i");
     if (isPictured(layer, channel)) {
       const start = channel - (channel % about.page);
@@ -120,7 +140,8 @@ var nnLensAtlas = (() => {
     place(channel);
     const start = channel - (channel % about.page);
     if (!told.has(start)) {
-      if (!wanted.has(start)) document.head.append(element("script", { src: `${encodeURIComponent(layer.slug)}/units-${start}.js` }));
+      if (!wanted.has(start))
+        document.head.append(element("script", { src: `${encodeURIComponent(layer.slug)}/units-${start}.js` }));
       wanted.add(start);
       return;
     }
@@ -166,7 +187,14 @@ var nnLensAtlas = (() => {
     if (said.trust) {
       const list = element("ul", { class: "trust" });
       for (const [name, value, text, warning] of said.trust)
-        list.append(element("li", warning ? { class: "careful" } : {}, element("b", {}, `${name} ${value === null ? "" : value}: `), text));
+        list.append(
+          element(
+            "li",
+            warning ? { class: "careful" } : {},
+            element("b", {}, `${name} ${value === null ? "" : value}: `),
+            text,
+          ),
+        );
       parts.append(element("div", { class: "wide" }, element("h3", {}, "How far the image may be believed"), list));
     }
     if (!parts.childElementCount) parts.append("The atlas holds nothing of this unit.");
@@ -191,8 +219,13 @@ var nnLensAtlas = (() => {
     const [counts, low, high] = said.histogram;
     const most = Math.max(...counts, 1);
     const svg = `<svg viewBox="0 0 256 74" width="256" height="74" role="img" aria-label="Histogram of what ${said.count} pictures drive it to, from ${low} to ${high}">${counts
-      .map((n, i) => `<rect x="${i * 8}" width="7" y="${60 - (58 * n) / most}" height="${(58 * n) / most}" fill="var(--bar)"/>`)
-      .join("")}<text x="0" y="72" font-size="10" fill="var(--soft)">${low}</text><text x="256" y="72" font-size="10" text-anchor="end" fill="var(--soft)">${high}</text></svg>`;
+      .map(
+        (n, i) =>
+          `<rect x="${i * 8}" width="7" y="${60 - (58 * n) / most}" height="${(58 * n) / most}" fill="var(--bar)"/>`,
+      )
+      .join(
+        "",
+      )}<text x="0" y="72" font-size="10" fill="var(--soft)">${low}</text><text x="256" y="72" font-size="10" text-anchor="end" fill="var(--soft)">${high}</text></svg>`;
     const made = element("div", {}, element("h3", {}, `What ${said.count.toLocaleString("en")} pictures drive it to`));
     made.insertAdjacentHTML("beforeend", svg);
     return made;
@@ -215,15 +248,21 @@ var nnLensAtlas = (() => {
       result.unshift([0, `${layer.name}:${asked}`, "of this layer", address(layer, Number(asked))]);
     const last = about.layers[about.layers.length - 1];
     about.labels.forEach((label, i) => {
-      if (labelOf(last, i) && label.toLowerCase().includes(asked)) result.push([3, label, `${last.name}:${i}`, address(last, i)]);
+      if (labelOf(last, i) && label.toLowerCase().includes(asked))
+        result.push([3, label, `${last.name}:${i}`, address(last, i)]);
     });
     return result.sort((a, b) => a[0] - b[0]).slice(0, 40);
   }
 
   function list() {
     const lines = about ? matches(search.value) : [];
-    found.replaceChildren(...lines.map(([, text, small, href]) => element("li", {}, element("a", { href }, text, element("small", {}, small)))));
-    if (search.value.trim() && !lines.length) found.append(element("li", {}, element("small", {}, " nothing of that name")));
+    found.replaceChildren(
+      ...lines.map(([, text, small, href]) =>
+        element("li", {}, element("a", { href }, text, element("small", {}, small))),
+      ),
+    );
+    if (search.value.trim() && !lines.length)
+      found.append(element("li", {}, element("small", {}, " nothing of that name")));
     found.hidden = !search.value.trim();
   }
 
@@ -257,7 +296,8 @@ var nnLensAtlas = (() => {
   }
 
   function move(by) {
-    const from = selected() ?? (document.activeElement?.id.startsWith("tile-") ? Number(document.activeElement.id.slice(5)) : -by);
+    const from =
+      selected() ?? (document.activeElement?.id.startsWith("tile-") ? Number(document.activeElement.id.slice(5)) : -by);
     const to = Math.min(layer.channels - 1, Math.max(0, from + by));
     history.replaceState(null, "", `#${to}`);
     show();
