@@ -86,7 +86,7 @@ export async function openCheckpoint(site: Site, path: string): Promise<void> {
       ),
     );
   const front = documentInFront(site);
-  const from = front ? folderOf(front.panel.sessionContext.path) : folderOf(local);
+  const from = folderOf(front ? (localPath(site, front.panel.sessionContext.path) ?? "") : local);
   await open(site, `nl.load(${pythonText(pathFrom(from, local))})`, { cwd: folderOf(local) });
 }
 

@@ -17,7 +17,7 @@ export const status: JupyterFrontEndPlugin<void> = {
       () => void app.commands.execute(COMMANDS.stop),
     );
     const id = "nn-lens:status";
-    if (bar) bar.registerStatusItem(id, { item, align: "left", rank: 900, isActive: () => panels.all.length > 0 });
+    if (bar) bar.registerStatusItem(id, { item, align: "left", rank: 900 });
     else {
       item.id = id;
       app.shell.add(item, "top", { rank: 900 }); // Notebook 7 has no status bar

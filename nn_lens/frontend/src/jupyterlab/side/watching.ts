@@ -5,6 +5,8 @@ import { Asking, type Seen } from "../asking";
 
 /** Milliseconds that a kernel has to be idle before it is asked. */
 const REST = 250;
+/** Between these a kernel goes to and fro while it works, which changes nothing of what is known. */
+const STEADY: ReadonlySet<string> = new Set(["idle", "busy"]);
 
 export class Inspector {
   readonly changed = new Signal<this, null>(this);
@@ -17,6 +19,8 @@ export class Inspector {
   /** The language of the kernel, "" while it is not known. */
   language = "";
   private last: number | null = null;
+  /** The request whose cell runs, "" while none does: a kernel is also busy with what a slider sends. */
+  private running = "";
   private fresh = false;
   private asking = false;
   private eyes = 0;
@@ -37,7 +41,7 @@ export class Inspector {
 
   /** Whether a cell runs, so that the answer may be of an earlier one. */
   get busy(): boolean {
-    return this.kernel.status === "busy" && !this.asking;
+    return this.running !== "" || (!this.seen && !this.asking && this.kernel.status === "busy");
   }
 
   /** Begins or ends looking. */
@@ -68,21 +72,28 @@ export class Inspector {
     if (status === "restarting" || status === "autorestarting" || status === "dead") this.forget();
     if (status === "starting" || (status === "idle" && !this.language)) this.learn();
     if (status === "idle") this.later();
-    if (!this.asking) this.changed.emit(null);
+    if (!this.seen || !STEADY.has(status)) this.changed.emit(null);
   }
 
   /** A cell begins, of whichever document: what is known will be of the past. A silent request is not told of. */
-  private heard(_: unknown, message: KernelMessage.IIOPubMessage): void {
-    if (message.header.msg_type !== "execute_input") return;
-    this.last = (message.content as { execution_count: number }).execution_count;
-    this.fresh = false;
+  private heard(_: unknown, { header, parent_header: parent, content }: KernelMessage.IIOPubMessage): void {
+    const of = "msg_id" in parent ? parent.msg_id : "";
+    const ends = header.msg_type === "status" && (content as { execution_state: string }).execution_state === "idle";
+    if (header.msg_type === "execute_input") {
+      this.last = (content as { execution_count: number }).execution_count;
+      this.fresh = false;
+      this.running = of;
+    } else if (ends && of && of === this.running) this.running = "";
+    else return;
+    this.changed.emit(null);
+    this.later();
   }
 
   private forget(): void {
     this.life++;
     this.seen = this.cell = this.last = null;
     this.fresh = this.failed = false;
-    this.language = "";
+    this.language = this.running = "";
   }
 
   private later(): void {
