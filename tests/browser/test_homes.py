@@ -141,7 +141,7 @@ def test_marimo(marimo, chromium):
     root.locator("input.unit").focus()
     for _ in range(4):
         page.keyboard.press("ArrowRight")
-    page.locator(".nn-lens canvas.map[data-shown$=' relu1:7']:not(.stale)").wait_for()
+    page.locator(".nn-lens canvas.map[data-shown$=' relu1:7']:not(.stale)").wait_for(state="attached")
     page.get_by_text("Python has relu1:7").wait_for()
     # A number that is being typed stays as it is while the panel draws.
     number = root.locator("input.number")
@@ -150,7 +150,7 @@ def test_marimo(marimo, chromium):
     page.locator(".nn-lens .here[data-shown^='relu1 ']").wait_for()
     assert number.input_value() == "12"
     number.press("Enter")
-    page.locator(".nn-lens canvas.map[data-shown$=' relu1:12']:not(.stale)").wait_for()
+    page.locator(".nn-lens canvas.map[data-shown$=' relu1:12']:not(.stale)").wait_for(state="attached")
     root.locator(".sample").nth(1).click()
     page.locator(".nn-lens .picture-card h3", has_text="astronaut").wait_for()
     root.locator(".frame").first.click(position={"x": 60, "y": 60})

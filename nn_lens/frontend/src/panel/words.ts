@@ -20,9 +20,17 @@ export function reworded(text: string, kind: InputKind): string {
     .replace(/\bpixel(s?)\b/g, "place$1");
 }
 
-/** A text of the catalogue with its {values}, as one about what a network of this kind reads. */
+/**
+ * A text of the catalogue with its {values}, as one about what a network of this kind reads; of {count|unit|units} it has the
+ * first word for one, else the second.
+ */
 export function phrase(key: Phrase, values: Values = {}, kind: InputKind = "picture"): string {
-  return reworded(STRINGS.phrases[key], kind).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  const text = reworded(STRINGS.phrases[key], kind);
+  return text.replace(/\{(\w+)(?:\|([^|}]*)\|([^}]*))?\}/g, (whole, name, one, more) => {
+    const value = values[name];
+    if (one === undefined) return String(value ?? whole);
+    return Number(value) === 1 ? one : more;
+  });
 }
 
 /** The shape of an input, as Python writes it. */

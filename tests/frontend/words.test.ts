@@ -1,0 +1,16 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { phrase } from "../../nn_lens/frontend/src/panel/words";
+
+test("one is one, and more are many", () => {
+  const values = { rest: "", colours: "" };
+  assert.match(phrase("blocks.note", { ...values, count: 1 }), /^1 unit is strongest somewhere;/);
+  assert.match(phrase("blocks.note", { ...values, count: 12 }), /^12 units are strongest somewhere;/);
+  assert.equal(phrase("mistakes.soFar", { count: "1" }), "1 picture so far.");
+});
+
+test("texts about pictures are about what a network reads; what is put into them stays as it is", () => {
+  assert.equal(phrase("mistakes.soFar", { count: 2 }, "signal"), "2 signals so far.");
+  assert.equal(phrase("picture.map", { unit: "image.conv:3" }, "volume"), "Activation map of image.conv:3 on the volume");
+  assert.equal(phrase("picture.alt", { name: "{name}" }), "The picture: {name}");
+});
