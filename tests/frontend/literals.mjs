@@ -120,7 +120,7 @@ const found = [];
 
 /** The names in braces of a text of the catalogue. */
 function namesIn(text) {
-  return [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+  return [...text.matchAll(/\{(\w+)[|}]/g)].map(([, name]) => name);
 }
 
 /** A call of `phrase` gives each name in braces a value. */
