@@ -145,6 +145,12 @@ class Atlas:
         entry = self._entry("examples", self.net[layer].name)
         return examples_of.opened(self.net, self._dataset, layer, *self._shard(entry))
 
+    def shows(self, layer: str, index: int, picture: torch.Tensor) -> bool:
+        """Whether a picture, as the network reads it, is the one of that number in the dataset that the examples are of."""
+        numbers, _ = self._shard(self._entry("examples", self.net[layer].name))
+        rows = np.flatnonzero(numbers["picture_indices"] == index)
+        return len(rows) == 1 and numbers["picture_hashes"][rows[0]].tobytes() == examples_of.hash_of(picture)
+
     def trust(self, unit: Unit | str) -> tuple[Badge, ...]:
         """How far the maximizing image of a unit may be believed, as `nl.trust` says it.
 

@@ -82,11 +82,9 @@ def dataset_pass(session: Session, layer: str) -> Iterator[tuple[DatasetExamples
 
 
 def _examples_of(session: Session, layer: str) -> Iterator[tuple[DatasetExamples, bool]]:
-    """As a pass gives them; those of an atlas at once, if it has their pictures, or there is nothing else."""
-    kept = finished_of.finished(session, lambda atlas: atlas.examples(layer))
-    if kept is not None and (finished_of.alone(session) or finished_of.has_pictures(kept)):
-        return iter([(kept, True)])
-    return dataset_pass(session, layer)
+    """As a pass gives them; those of an atlas at once."""
+    kept = finished_of.examples(session, layer)
+    return dataset_pass(session, layer) if kept is None else iter([(kept, True)])
 
 
 def examples(session: Session, unit: Unit) -> Iterator[Spectrum | None]:

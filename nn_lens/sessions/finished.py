@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 
 from nn_lens.engine.evidence.example import Example
@@ -35,6 +37,9 @@ class Finished(Protocol):
 
     def examples(self, layer: str) -> DatasetExamples:
         """Of a layer."""
+
+    def shows(self, layer: str, index: int, picture: torch.Tensor) -> bool:
+        """Whether a picture is the one of that number among a layer's examples."""
 
     def trust(self, unit: Unit) -> tuple[Badge, ...]:
         """Of a unit."""
@@ -67,6 +72,27 @@ def finished(session: Session, ask: Callable[[Finished], T]) -> T | None:
         if alone(session):
             raise
         return None
+
+
+def examples(session: Session, layer: str) -> DatasetExamples | None:
+    """A layer's examples with their pictures: those that the atlas holds, else those of the session's own dataset, where they
+    are the same. Without a network, also those without pictures; None: there are none.
+
+    Raises:
+        LensError: the atlas does not hold them, and there is no network.
+    """
+    kept = finished(session, lambda atlas: atlas.examples(layer))
+    if kept is None or alone(session) or has_pictures(kept):
+        return kept
+    first = next((e for u in kept.units for e in kept.top[u]), None)
+    net = session.network()
+    try:
+        source = session.passes.source(net)
+        if first is None or source.one_by_one or not session.atlas.shows(layer, first.index, source[first.index]):
+            return None
+    except (LensError, IndexError):
+        return None
+    return replace(kept, _net=net, _source=source)
 
 
 def has_pictures(kept: DatasetExamples) -> bool:

@@ -11,8 +11,8 @@ from conversation import Conversation, image_of
 from models import small
 
 import nn_lens as nl
-from nn_lens.engine.pictures.images import rgb
-from nn_lens.sessions import climbs
+from nn_lens.engine.pictures.images import pad, rgb
+from nn_lens.sessions import climbs, evidence
 
 UNIT = "3:2"
 
@@ -130,6 +130,28 @@ def test_beside_a_network_finished_results_are_there_at_once(beside, folder, mon
     assert [b["text"] for b in head["badges"]] == [b.text for b in atlas.trust(UNIT)]
     assert beside.panel.code().endswith(", atlas=atlas)")
     assert "maps" in [m[0]["type"] for m in beside.ask("maps", layer="3")]
+
+
+def test_beside_a_network_pictures_that_the_atlas_does_not_hold_are_those_of_the_dataset(net, tmp_path, monkeypatch):
+    with ThreadPoolExecutor(1) as executor:
+        atlas = nl.sweep(net, tmp_path, "3", None, pictures(), "examples", executor, progress=False)
+    live = nl.dataset_examples(net, "3", pictures(), progress=False).spectrum(UNIT, 9)
+    passes = []
+    own = evidence.dataset_pass
+    monkeypatch.setattr(evidence, "dataset_pass", lambda *asked: passes.append(asked) or own(*asked))
+    lens = nl.ExamplesView(net, unit=UNIT, dataset=pictures(), atlas=atlas)
+    head, buffers = list(lens._conversation.answers("examples", layer="3", channel=2))[-1]
+    lens.close()
+    assert not passes
+    np.testing.assert_allclose(head["activations"], [e.activation for e in live], rtol=1e-5)
+    greys = [x.mean(2).ravel() for x in (image_of(buffers[0]), np.concatenate(list(pad([e.patch for e in live])), 1))]
+    assert np.corrcoef(*greys)[0, 1] > 0.8  # noise, as JPEG
+    other = pictures()
+    other[live[-1].index] = 0  # of another dataset, nothing is taken
+    lens = nl.ExamplesView(net, unit=UNIT, dataset=other.flip(0), atlas=atlas)
+    list(lens._conversation.answers("examples", layer="3", channel=2))
+    lens.close()
+    assert passes
 
 
 def test_beside_a_network_what_is_missing_is_made(beside):
