@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nn_lens.engine.maximizing.maximize import STEPS, Maximized
+from nn_lens.engine.maximizing.own import own_pictures
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import images
@@ -150,7 +151,7 @@ def page(
     goals = {i: against(net, units[i]) if negative else units[i] for i in missing}  # type: ignore[arg-type]
     sign = -1 if negative else 1
     steps = DRAFT_STEPS if session.settings.quality == "draft" else None
-    climbs = Climbs(net, goals, seed, [] if session.dataset is None else [session.dataset], steps)
+    climbs = Climbs(net, goals, seed, _sources(session), steps)
     blank = _entry(climbs.blank, np.nan, 0, "")
     found = [blank if entry is None else entry for entry in found]
     made = {unit for i, unit in enumerate(units) if i not in goals}
@@ -237,7 +238,13 @@ def _key(session: Session, goal: Unit | Direction, seed: int) -> str:
     if isinstance(goal, Direction):
         name += f" {hashlib.blake2b(np.asarray(goal.vector).tobytes(), digest_size=16).hexdigest()}"
     quality = " draft" if session.settings.quality == "draft" else ""
-    return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {name} seed {seed}{quality}"
+    own = own_pictures(session.network(), _sources(session))
+    made_for = f" of {own.digest}" if own is not None else ""
+    return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {name} seed {seed}{quality}{made_for}"
+
+
+def _sources(session: Session) -> list[Any]:
+    return [] if session.dataset is None else [session.dataset]
 
 
 def _kept_images(session: Session, net: Network, keys: Sequence[str]) -> list[Any]:

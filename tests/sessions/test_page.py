@@ -54,3 +54,17 @@ def test_the_chosen_unit_comes_first_and_all_are_as_they_are_alone(side, first_o
         alone = nl.maximize(net, unit)
         assert np.abs(last.images[i] - alone.images[0]).max() <= 1 / 255
         np.testing.assert_allclose(last.activations[i], alone.activations[0], rtol=1e-3, atol=1e-5)
+
+
+def test_images_kept_for_other_pictures_are_not_taken(tmp_path):
+    """The contrast is that of the user's dataset: with another, or none, the image is made anew."""
+    net = network(40)
+    grey, black = torch.full((4, 3, 40, 48), 0.55), torch.zeros(4, 3, 40, 48)
+    contrasts = []
+    for dataset in (grey, black, None, grey):
+        session = nl.Session(net, dataset=dataset, cache=tmp_path)
+        page = session.run(lambda s: requests.page(s, [nl.Unit("1", 3)]))[-1]
+        session.close()
+        contrasts.append(float(np.sqrt(((page.images - 0.5) ** 2).mean())))
+    assert contrasts[0] == contrasts[3]
+    assert len(set(contrasts)) == 3

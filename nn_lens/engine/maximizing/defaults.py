@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch.nn.functional as F
 
 from nn_lens.engine.maximizing import parametrizations, transforms
 from nn_lens.engine.maximizing.inputs import in_unit_range, mean_and_deviation
+from nn_lens.engine.maximizing.own import own_pictures
 from nn_lens.engine.maximizing.parametrizations import Parametrization
 from nn_lens.engine.maximizing.plan import Plan
 from nn_lens.engine.maximizing.transforms import Transform
@@ -15,14 +21,25 @@ from nn_lens.engine.network.network import Network
 _DEVIATIONS = 3.5  # of a signal that a unit sees, root of the sum of squares, at least: noise seldom does better
 
 
-def transform_of(plan: Plan) -> Transform:
-    """The usual one of the kind of input; none where the objective is about a picture that stands still."""
+_SMALL = 32  # pixels of a side below which a shift of some pixels would move a good part of the picture away
+_CONTRASTS = 0.1, 0.35  # at least, and at most: beyond, pictures are mostly black and white
+
+
+def transform_of(net: Network, plan: Plan) -> Transform:
+    """The usual one of the kind of input; none where the objective is about a picture that stands still.
+
+    Networks of small pictures get smaller shifts and less blur.
+    """
     if plan.single is not None and plan.single.still:
         return transforms.NONE
-    return transforms.of_kind(plan.kind, places_of(plan.kind, plan.shape), plan.whole)
+    usual = transforms.of_kind(plan.kind, places_of(plan.kind, plan.shape), plan.whole)
+    side = min(places_of(plan.kind, net.input_shape), default=_SMALL)
+    if plan.kind != "picture" or side >= _SMALL:
+        return usual
+    return replace(usual, shift=min(usual.shift, side / 8), blur=usual.blur * side / _SMALL)
 
 
-def parametrization_of(net: Network, plan: Plan, transform: Transform) -> Parametrization:
+def parametrization_of(net: Network, plan: Plan, transform: Transform, sources: Sequence[Any] = ()) -> Parametrization:
     """Fourier, whose usual contrast is meant for what the goal sees of the canvas: all else may stay grey."""
     if plan.kind == "vector":
         return parametrizations.vector()
@@ -30,8 +47,23 @@ def parametrization_of(net: Network, plan: Plan, transform: Transform) -> Parame
     seen = [min(1.0, (field + 2 * transform.shift) / side) for field, side in sides]
     share = math.prod(seen) ** 0.5
     if in_unit_range(plan.kind):
-        return parametrizations.fourier(contrast=parametrizations.CONTRAST * share)
+        return parametrizations.fourier(contrast=contrast_of(net, plan.field, sources) * share)
     mean, deviation = mean_and_deviation(net)
     numbers = math.prod(plan.field) * len(mean)
     least = _DEVIATIONS / numbers**0.5  # of few numbers, noise often has more than one deviation in all
     return parametrizations.signal(contrast=share * max(1.0, least), mean=mean, deviation=deviation)
+
+
+def contrast_of(net: Network, field: Sequence[int], sources: Sequence[Any] = ()) -> float:
+    """That of the network's own pictures, where it has any: root mean square around grey of the window of `field` with most.
+
+    The median over pictures: digits are black and white, photographs are not. sources: pictures or datasets of the user's.
+    """
+    own = own_pictures(net, sources)
+    if own is None or not field:
+        return parametrizations.CONTRAST
+    energy = (own.pictures - 0.5).square().mean(1, keepdim=True)
+    window = [min(side, n) for side, n in zip(field, energy.shape[2:], strict=True)]
+    most = F.avg_pool2d(energy, window, 1).flatten(1).amax(1).sqrt()
+    least, largest = _CONTRASTS
+    return min(largest, max(least, float(most.median())))

@@ -23,9 +23,10 @@ from nn_lens.engine.maximizing.figure import inputs_figure
 from nn_lens.engine.maximizing.graph import graph_facts
 from nn_lens.engine.maximizing.growth import LOOK, Stage, first_stage, grows, later_stages, usual_steps, whole_stage
 from nn_lens.engine.maximizing.linear import in_first_layer, maximizers_of
+from nn_lens.engine.maximizing.notes import Seen, notes_of
 from nn_lens.engine.maximizing.parametrizations import Parametrization
 from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal
-from nn_lens.engine.maximizing.revival import revival_for
+from nn_lens.engine.maximizing.revival import Start, revival_for
 from nn_lens.engine.maximizing.starts import first_variables
 from nn_lens.engine.maximizing.transforms import Transform
 from nn_lens.engine.network.arrays import as_numpy
@@ -126,13 +127,16 @@ def maximize(
         seed: of the starting pictures and the transforms; the same call gives the same bits.
         size: side or (height, width) of the canvas in pixels; of signals, sequences and volumes as many numbers as they
             have places. None: as above, or the full input size where the network takes no other, which `remark` says.
-        parametrization: from `nl.parametrizations`; default Fourier with decorrelated colour, at the contrast of
-            photographs inside the receptive field; of volumes without colour unless they have 3 channels; of signals
+        parametrization: from `nl.parametrizations`; default Fourier with decorrelated colour, at the contrast that
+            the network's own pictures (`dataset`, else `samples`) have
+            inside the receptive field, or photographs; of volumes without colour unless they have 3 channels; of signals
             and sequences `signal`, at one deviation around the mean, or 3.5 in all where a unit sees few numbers; of vectors `vector`, in [0,1].
         transforms: from `nl.transforms`; default `of_kind`, none for inversion and caricature.
         on_step: called with every `Step`.
 
-    A picture that no gradient reaches, or that answers with NaN, has a note that says so.
+    A picture that no gradient reaches, or that answers with NaN, has a note that says so. Where one of the network's own
+    pictures drives a unit further than noise led to, the climb ends at that one's contrast, from it or from what was found; a note
+    tells of those that reach more all the same, since the border of the input helps them.
 
     Raises:
         LensError: units of different layers, a size the network does not take, or a failing forward.
@@ -172,7 +176,7 @@ class Run:
     """One maximization: its pictures cut into batches that fit the memory. Take the `steps`, then the `result`.
 
     `exact`: whether it starts from exact maximizers of the linear units of a first layer. own: pictures or datasets of the
-    user's, from which dead units may start.
+    user's: their contrast, and where dead units may start.
     """
 
     @torch.inference_mode(False)
@@ -195,14 +199,14 @@ class Run:
         one_by_one = large and self.net.device.type == "cpu"
 
         def settings(plan: Plan) -> Settings:
-            moves = transform if transform is not None else defaults.transform_of(plan)
-            drawn_as = parametrization or defaults.parametrization_of(self.net, plan, moves)
+            moves = transform if transform is not None else defaults.transform_of(self.net, plan)
+            drawn_as = parametrization or defaults.parametrization_of(self.net, plan, moves, own)
             drawn_as = parametrizations.along_steps(drawn_as) if plan.kind == "sequence" else drawn_as
             return Settings(self.net, plan, drawn_as, moves, facts.last_rectifiers, facts.flowing, one_by_one)
 
         self.settings, self._settings_of, self._cut = settings(plan), settings, facts.cut
-        usual = parametrization is None and transform is None and self._cut is None
-        self.stages = [first_stage(self.settings, self.limit if usual else 0, settings)]
+        self._usual = parametrization is None and transform is None and self._cut is None
+        self.stages = [first_stage(self.settings, self.limit if self._usual else 0, settings)]
         self._stage = self.stages[0]
         starts = self._exact_starts() if exact and parametrization is None else None
         self.exact = starts is not None
@@ -213,6 +217,7 @@ class Run:
         ]
         self.history: list[np.ndarray] = []
         self._revival = revival_for(self.net, own)
+        self._reached: dict[int, float] = {}  # by real pictures, wherever on them
 
     def steps(self) -> Iterator[Step]:
         """The steps as they happen."""
@@ -234,11 +239,15 @@ class Run:
         off = [
             i for i, a in enumerate(activations) if self.plan.unit(i) and (a == 0 or (a < 0 and self.settings.lively))
         ]
-        if off and len(self.history) >= _FINISHED:
-            self._settle(off, pictures, activations)
+        if len(self.history) >= _FINISHED:
+            if off:
+                self._settle(off, self._starts_of_off(off, pictures), pictures, activations)
+            beaten = self._beaten_by_real(activations)
+            if beaten:
+                self._settle([*beaten], self._starts_of_beaten(beaten, pictures), pictures, activations)
         history = np.stack(self.history) if self.history else np.zeros((0, len(self.plan.names)), np.float32)
         seconds = time.perf_counter() - self._start
-        notes = self._notes(activations) if self.history else ("",) * len(activations)
+        notes = notes_of(self._seen(activations)) if self.history else ("",) * len(activations)
         return Maximized(
             self.plan.names, pictures, activations, history, len(self.history), seconds, notes, self.net.kind,
             self.plan.remark, tuple((stage.first, stage.sides) for stage in self.stages),
@@ -292,7 +301,15 @@ class Run:
         """Of random numbers that depend on what the picture is of, and not on its neighbours."""
         return torch.Generator().manual_seed(self.plan.seed(row, self.seeds[row]) + attempt)
 
-    # ---- units that are off ----
+    def _seen(self, activations: np.ndarray) -> Seen:
+        moved = np.concatenate([batch.moved() for batch in self.batches])
+        starts = 1 + sum(r < len(self.history) for r in self._revivals)
+        tried = f"{self._revival.tried} {self._revival.called}" if self._revival.tried else ""
+        return Seen(
+            self.net, self.plan, self._cut, activations, moved, self._dead(), len(self.history), starts, tried, self._reached
+        )  # fmt: skip
+
+    # ---- units that are off, or that real pictures turn on more ----
 
     @property
     def _revivals(self) -> tuple[int, ...]:
@@ -322,7 +339,7 @@ class Run:
             for i in np.flatnonzero(np.isin(batch.rows, dead)).tolist():
                 row = int(batch.rows[i])
                 if row in pictures and drawn_as.free is not None:
-                    batch.ascent.restart(i, drawn_as.free(pictures[row][None])[0])
+                    batch.ascent.restart(i, drawn_as.free(pictures[row].canvas[None])[0])
                 elif not batch.moved()[i]:
                     batch.ascent.restart(i, self._woken(row, 1 + again))
 
@@ -343,67 +360,49 @@ class Run:
                 return found
         return start[0]
 
-    @torch.inference_mode(False)
-    def _settle(self, off: list[int], pictures: np.ndarray, activations: np.ndarray) -> None:
-        """Lifts units that are off on their own final picture, without transforms: from there, at the same or twice the
+    def _starts_of_off(self, off: Sequence[int], pictures: np.ndarray) -> Iterator[torch.Tensor]:
+        """By row, from where a unit may be lifted that is off on its own final picture: from there, at the same or twice the
         contrast, from a real picture, or woken.
         """
-        free = self.settings.parametrization.free
-        if free is None:
-            return
         real = self._revival.starts(off, self.plan)
         for row in off:
             own = torch.from_numpy(pictures[row])
-            start = free(torch.stack([own, own, *([real[row]] if row in real else [])]))
+            start = self._free_of([own, own, *([real[row].canvas] if row in real else [])])
             start[1] *= 2
-            start = torch.cat([start, *(self._woken(row, more)[None].cpu() for more in (1, 2))])
+            yield torch.cat([start, *(self._woken(row, more)[None].cpu() for more in (1, 2))])
+
+    def _beaten_by_real(self, activations: np.ndarray) -> dict[int, Start]:
+        """By row, the real picture that drives its unit further than what was found; looked for among pictures of the
+        network's own, where those of its layer's field are small.
+        """
+        usual = self._usual and not self.settings.one_by_one and self.settings.parametrization.free is not None
+        real = self._revival.bars(range(len(activations)), self.plan) if usual else {}
+        self._reached = {row: start.reached for row, start in real.items()}
+        return {row: start for row, start in real.items() if start.value > activations[row]}
+
+    def _starts_of_beaten(self, beaten: dict[int, Start], pictures: np.ndarray) -> Iterator[torch.Tensor]:
+        """By row, the picture found and the real one, both at the contrast of the real one."""
+        for row, real in beaten.items():
+            start = self._free_of([torch.from_numpy(pictures[row]), real.canvas])
+            sizes = size_of(start)
+            yield start * (sizes[1:] / sizes)
+
+    def _free_of(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
+        free = self.settings.parametrization.free
+        assert free is not None
+        return free(torch.stack([*pictures]))
+
+    @torch.inference_mode(False)
+    def _settle(
+        self, rows: Sequence[int], starts: Iterator[torch.Tensor], pictures: np.ndarray, activations: np.ndarray
+    ) -> None:
+        """Lifts units by steps without transforms, from several starts each; the best of all is kept."""
+        if self.settings.parametrization.free is None:
+            return
+        for row, start in zip(rows, starts, strict=True):
             settled = self._batch([row] * len(start), _SETTLING, start.to(self.net.device))
             for _ in range(_SETTLING):
                 settled.step(None)
                 best = int(settled.scores.argmax())
                 if settled.scores[best] > activations[row]:
                     activations[row], pictures[row] = settled.scores[best], as_numpy(settled.pictures[best])
-
-    def _notes(self, activations: np.ndarray) -> tuple[str, ...]:
-        """Of each picture, "" or why it is no maximum."""
-        dead, moved = self._dead(), np.concatenate([batch.moved() for batch in self.batches])
-        notes = []
-        for row, value in enumerate(activations):
-            if not np.isfinite(value):
-                notes.append(f"its answer is no number{self._broken()}")
-            elif self._cut is not None:
-                layer = f"its layer {self._cut!r} " if self._cut else ""
-                notes.append(
-                    f"no gradient comes through: the model runs {layer}under torch.inference_mode or torch.no_grad, on "
-                    f"detached or on quantized numbers; this is where it started, not a maximum"
-                )
-            elif (row in dead and value <= 0) or (value == 0 and self.plan.unit(row)):
-                notes.append(self._why_dead(row, bool(moved[row])))
-            elif not moved[row]:
-                notes.append(
-                    f"no gradient in {len(self.history)} steps, this is where it started, not a maximum{self._broken()}"
-                )
-            elif value == 0 and self.plan.single and "" in self.plan.single.layers and self.net.output_kind == "dense":
-                notes.append(
-                    "the class wins at no place of this picture; say where it is looked for, such as logit(index, at=place)"
-                )
-            else:
-                notes.append("")
-        return tuple(notes)
-
-    def _why_dead(self, row: int, moved: bool) -> str:
-        if moved:
-            text = f"dead: its gradient did not lift it above 0 in {len(self.history)} steps"
-        else:
-            starts = 1 + sum(r < len(self.history) for r in self._revivals)
-            text = f"dead: no gradient in {len(self.history)} steps from {starts} start{'s' * (starts > 1)}"
-        tried = self._revival.tried
-        return text + (f"; never above 0 on the {tried} {self._revival.called} tried" if tried else "")
-
-    def _broken(self) -> str:
-        """Which weights are no numbers; "" where all are."""
-        state = (*self.net.model.named_parameters(), *self.net.model.named_buffers())
-        floats = ((name, t) for name, t in state if t.is_floating_point())
-        names = [name for name, t in floats if not bool(torch.isfinite(t).all())]
-        several = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        return f": {names[0]}{several} of the network's weights holds NaN or infinite values" if names else ""

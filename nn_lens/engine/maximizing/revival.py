@@ -7,22 +7,32 @@ Signals, volumes, sequences and vectors, of which no package ships any, start fr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from nn_lens.engine.maximizing.inputs import in_unit_range, place_dims, random, rest
+from nn_lens.engine.maximizing.inputs import in_unit_range, mean_and_deviation, place_dims, random, rest
+from nn_lens.engine.maximizing.own import first_pictures, own_pictures
 from nn_lens.engine.maximizing.plan import Plan
 from nn_lens.engine.network.network import Network, receptive_field
-from nn_lens.engine.pictures.datasets import Source
 from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.units import Unit
 
 _PLACES = 3  # a picture's strongest places that are tried as a start
 _RANDOM = 64  # random inputs
 _OWN = 128  # pictures of a dataset of the user's
+
+
+@dataclass(frozen=True)
+class Start:
+    """A canvas, the `value` of its unit there, and the most that the unit `reached` at any place of any picture."""
+
+    canvas: torch.Tensor
+    value: float
+    reached: float
 
 
 class Revival:
@@ -43,35 +53,49 @@ class Revival:
         """How many views were looked at so far."""
         return 0 if self._views is None else len(self._views)
 
-    def starts(self, rows: Sequence[int], plan: Plan) -> dict[int, torch.Tensor]:
+    def starts(self, rows: Sequence[int], plan: Plan) -> dict[int, Start]:
         """By row of a plan, the (C,H,W) canvas cut from a real picture that drives its unit most; only where above 0."""
         if self._views is None:
             self._views = _views(self.net, self.own)
+        return self._starts(rows, plan, self._views)
+
+    def bars(self, rows: Sequence[int], plan: Plan) -> dict[int, Start]:
+        """The same from pictures that the network was made for, whole; none where there are none at hand."""
+        own = own_pictures(self.net, self.own)
+        return self._starts(rows, plan, None if own is None else own.pictures)
+
+    def _starts(self, rows: Sequence[int], plan: Plan, pictures: torch.Tensor | None) -> dict[int, Start]:
         layer = plan.layer
-        if self._views is None or layer is None:
+        if pictures is None or layer is None:
             return {}
         with self.net.evaluation(), torch.no_grad():
-            batches = self._views.split(self.net.batch_size())
+            batches = pictures.split(self.net.batch_size())
             maps = torch.cat([self.net.outputs(views, [layer])[layer] for views in batches])
             units = {row: unit for row in rows if (unit := plan.unit(row)) is not None}
-            canvases = {row: self._best(unit, plan, self._views, maps) for row, unit in units.items()}
+            canvases = {row: self._best(unit, plan, pictures, maps) for row, unit in units.items()}
         return {row: canvas for row, canvas in canvases.items() if canvas is not None}
 
-    def _best(self, unit: Unit, plan: Plan, views: torch.Tensor, maps: torch.Tensor) -> torch.Tensor | None:
+    def _best(self, unit: Unit, plan: Plan, views: torch.Tensor, maps: torch.Tensor) -> Start | None:
         own, field = maps[:, unit.channel], receptive_field(self.net, unit.layer)
         values, where = own.flatten().topk(min(_PLACES, own.numel()))
         canvases = []
+        # Beyond the border the network itself goes on with zeros.
+        padded = mean_and_deviation(self.net)[0].clamp(0, 1)[:, None, None]
         for value, index in zip(values.tolist(), where.tolist(), strict=True):
             if value > 0:
                 view, place = divmod(index, own[0].numel())
                 where_seen = np.unravel_index(place, own.shape[1:])
-                canvases.append(field.cut(views[view], [int(i) for i in where_seen], plan.shape))
+                at = [int(i) for i in where_seen]
+                canvases += [
+                    field.cut(views[view], at, plan.shape, centre=plan.centres.get(unit.layer, ()), outside=outside)
+                    for outside in (None, padded)
+                ]
         if not canvases:
             return None
         stack = torch.stack(canvases)
         scores = _values(unit, plan, self.net.outputs(stack, [unit.layer])[unit.layer])
         best = int(scores.argmax())
-        return stack[best] if float(scores[best]) > 0 else None
+        return Start(stack[best], float(scores[best]), float(values[0])) if float(scores[best]) > 0 else None
 
 
 class RandomRevival:
@@ -82,9 +106,9 @@ class RandomRevival:
     def __init__(self, net: Network) -> None:
         self.net, self.tried = net, 0
 
-    def starts(self, rows: Sequence[int], plan: Plan) -> dict[int, torch.Tensor]:
+    def starts(self, rows: Sequence[int], plan: Plan) -> dict[int, Start]:
         """By row of a plan, the canvas of `_RANDOM` that drives the row's unit most; only where above 0."""
-        layer, best = plan.layer, dict[int, torch.Tensor]()
+        layer, best = plan.layer, dict[int, Start]()
         if layer is None:
             return best
         canvases = _random(self.net, plan.shape)
@@ -96,8 +120,13 @@ class RandomRevival:
             unit = plan.unit(row)
             values = None if unit is None else _values(unit, plan, maps)
             if values is not None and float(values.max()) > 0:
-                best[row] = canvases[int(values.argmax())]
+                most = float(values.max())
+                best[row] = Start(canvases[int(values.argmax())], most, most)
         return best
+
+    def bars(self, rows: Sequence[int], plan: Plan) -> dict[int, Start]:
+        """None: no inputs are known that the network was made for."""
+        return {}
 
 
 def revival_for(net: Network, own: Sequence[Any] = ()) -> Revival | RandomRevival:
@@ -131,12 +160,7 @@ def _views(net: Network, own: Sequence[Any]) -> torch.Tensor | None:
     views = []
     for source in (*own, net.dataset):
         if source is not None:
-            taken = 0
-            for batch in Source(net, source).batches(net.batch_size()):
-                views += [*batch.pictures[: _OWN - taken].float()]
-                taken += len(batch.pictures)
-                if taken >= _OWN:
-                    break
+            views += first_pictures(net, source, _OWN)
     for sample in (net.samples or sample_pictures(net.input_shape)).values():
         whole = net.picture(sample).float()
         large = F.interpolate(whole[None], scale_factor=2, mode="bilinear", align_corners=False)[0]

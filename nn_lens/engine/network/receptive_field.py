@@ -83,10 +83,15 @@ class ReceptiveField(Result):
         starts, stops = self._ends[axis].line(self._ends[axis].walks(axis))
         return starts.tolist(), stops.tolist()
 
-    def cut(self, picture: torch.Tensor, place: Sequence[int], shape: Sequence[int]) -> torch.Tensor:
+    def cut(
+        self, picture: torch.Tensor, place: Sequence[int], shape: Sequence[int], *,
+        centre: Sequence[int] = (), outside: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
         """The part of an input (C,H,W) around the box of the neuron at `place`, as large as `shape` (C,h,w) says.
 
-        Inputs of other kinds likewise, along all axes that have places. Mirrored beyond the border.
+        Inputs of other kinds likewise, along all axes that have places. `centre`: the neuron of the part that is to see what
+        the one at `place` does; without, their box is as near to the middle as can be. Beyond the border it is mirrored,
+        or as `outside` says, which broadcasts to the part.
         """
         box = self.box(*place)
         for axis, n in enumerate(self.input_size):
@@ -96,8 +101,18 @@ class ReceptiveField(Result):
                 step = place[self._ends[axis].walks(axis)]
                 middle = self.offset[axis] + self.stride[axis] * step + self.size[axis] / 2
             period = max(1, 2 * n - 2)
-            index = (torch.arange(wanted) + round(middle - wanted / 2)).remainder(period)
+            first = round(middle - wanted / 2)
+            if centre and self.stride[axis]:
+                axis_of_map = self._ends[axis].walks(axis)
+                first = round(self.stride[axis] * (place[axis_of_map] - centre[axis_of_map]))
+            index = torch.arange(wanted) + first
+            beyond = (index < 0) | (index >= n)
+            index = index.remainder(period)
             picture = picture.index_select(dim, torch.where(index >= n, period - index, index))
+            if outside is not None:
+                sides = [1] * picture.ndim
+                sides[dim] = wanted
+                picture = torch.where(beyond.view(sides), outside, picture)
         return picture
 
     @property
