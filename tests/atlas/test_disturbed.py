@@ -16,56 +16,18 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
-import torch
+from atlases import ASKED, files, pictures
 from models import small
 
 import nn_lens as nl
-from nn_lens.atlas import crew, sweeping, tasks
+from nn_lens.atlas import sweeping
 
-WHAT = ("filters", "maximizing", "examples")
-UNITS = ["0:1", "3:2", "3:5"]
-ASKED = {"layers": ["0", "3"], "units": UNITS, "what": WHAT, "progress": False}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_tasks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "_RANGE", (32, 32))
-        patch.setattr(tasks, "_PAGES", ((1 << 30, 2, 1),))
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """As the workers have."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crew, "share", lambda *_: 1)
-        yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("_small_tasks")
 
 
 @pytest.fixture(scope="module")
 def net() -> nl.Network:
     return small()
-
-
-def pictures() -> torch.Tensor:
-    return torch.rand(100, 3, 20, 28, generator=torch.Generator().manual_seed(1))
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(net, tmp_path_factory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with ThreadPoolExecutor(1) as executor:
-        atlas = nl.sweep(net, folder, dataset=pictures(), executor=executor, **ASKED)
-    assert atlas.missing == ()
-    return files(folder)
 
 
 def workers() -> list[int]:
@@ -105,17 +67,13 @@ def test_workers_killed_during_writes_lose_nothing(net, undisturbed, tmp_path, m
 SCRIPT = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
-import torch
-torch.set_num_threads(1)
 import nn_lens as nl
 from concurrent.futures import ThreadPoolExecutor
+from atlases import ASKED, pictures, small_tasks
 from models import small
-from nn_lens.atlas import tasks
-tasks._RANGE, tasks._PAGES = (32, 32), ((1 << 30, 2, 1),)
 {before}
-pictures = torch.rand(100, 3, 20, 28, generator=torch.Generator().manual_seed(1))
-with ThreadPoolExecutor(1) as executor:
-    atlas = nl.sweep(small(), {folder!r}, layers=["0", "3"], units={units!r}, dataset=pictures, what={what!r}, progress=False, executor=executor)
+with small_tasks(), ThreadPoolExecutor(1) as executor:
+    atlas = nl.sweep(small(), {folder!r}, dataset=pictures(), executor=executor, **ASKED)
 print(*[m.reason for m in atlas.missing], sep="\\n")
 """
 
@@ -142,9 +100,7 @@ Path.open = lambda self, mode="r", *a, **k: Half(opened(self, mode, *a, **k)) if
 
 
 def run(folder: Path, before: str) -> subprocess.CompletedProcess[str]:
-    script = SCRIPT.format(
-        tests=str(Path(__file__).parent.parent), before=before, folder=str(folder), units=UNITS, what=WHAT
-    )
+    script = SCRIPT.format(tests=str(Path(__file__).parent.parent), before=before, folder=str(folder))
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from atlases import pictures
 from conversation import Conversation, image_of
 from models import small
 
@@ -15,10 +16,6 @@ from nn_lens.engine.pictures.images import pad, rgb
 from nn_lens.sessions import climbs, evidence
 
 UNIT = "3:2"
-
-
-def pictures() -> torch.Tensor:
-    return torch.rand(40, 3, 20, 28, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +28,7 @@ def folder(net, tmp_path_factory):
     folder = tmp_path_factory.mktemp("atlas")
     with ThreadPoolExecutor(1) as executor:
         nl.sweep(
-            net, folder, ["0", "3", "4"], [UNIT, "3:4"], pictures(), executor=executor, pixels=True, progress=False
+            net, folder, ["0", "3", "4"], [UNIT, "3:4"], pictures(40), executor=executor, pixels=True, progress=False
         )
     return folder
 
@@ -45,7 +42,7 @@ def alone(folder):
 
 @pytest.fixture
 def beside(net, folder):
-    lens = nl.Lens(net, unit=UNIT, dataset=pictures(), atlas=nl.Atlas(folder))
+    lens = nl.Lens(net, unit=UNIT, dataset=pictures(40), atlas=nl.Atlas(folder))
     yield Conversation(lens)
     lens.close()
 
@@ -108,7 +105,7 @@ def test_alone_it_says_what_it_does_not_hold(alone, what, fields, said):
 
 def test_without_pixels_cards_have_the_numbers_of_the_pictures(net, tmp_path):
     with ThreadPoolExecutor(1) as executor:
-        atlas = nl.sweep(net, tmp_path, "3", None, pictures(), "examples", executor, progress=False)
+        atlas = nl.sweep(net, tmp_path, "3", None, pictures(40), "examples", executor, progress=False)
     lens = nl.ExamplesView(atlas, unit=UNIT)
     head, buffers = list(lens._conversation.answers("examples", layer="3", channel=2))[-1]
     lens.close()
@@ -134,19 +131,19 @@ def test_beside_a_network_finished_results_are_there_at_once(beside, folder, mon
 
 def test_beside_a_network_pictures_that_the_atlas_does_not_hold_are_those_of_the_dataset(net, tmp_path, monkeypatch):
     with ThreadPoolExecutor(1) as executor:
-        atlas = nl.sweep(net, tmp_path, "3", None, pictures(), "examples", executor, progress=False)
-    live = nl.dataset_examples(net, "3", pictures(), progress=False).spectrum(UNIT, 9)
+        atlas = nl.sweep(net, tmp_path, "3", None, pictures(40), "examples", executor, progress=False)
+    live = nl.dataset_examples(net, "3", pictures(40), progress=False).spectrum(UNIT, 9)
     passes = []
     own = evidence.dataset_pass
     monkeypatch.setattr(evidence, "dataset_pass", lambda *asked: passes.append(asked) or own(*asked))
-    lens = nl.ExamplesView(net, unit=UNIT, dataset=pictures(), atlas=atlas)
+    lens = nl.ExamplesView(net, unit=UNIT, dataset=pictures(40), atlas=atlas)
     head, buffers = list(lens._conversation.answers("examples", layer="3", channel=2))[-1]
     lens.close()
     assert not passes
     np.testing.assert_allclose(head["activations"], [e.activation for e in live], rtol=1e-5)
     greys = [x.mean(2).ravel() for x in (image_of(buffers[0]), np.concatenate(list(pad([e.patch for e in live])), 1))]
     assert np.corrcoef(*greys)[0, 1] > 0.8  # noise, as JPEG
-    other = pictures()
+    other = pictures(40)
     other[live[-1].index] = 0  # of another dataset, nothing is taken
     lens = nl.ExamplesView(net, unit=UNIT, dataset=other.flip(0), atlas=atlas)
     list(lens._conversation.answers("examples", layer="3", channel=2))
@@ -162,7 +159,7 @@ def test_beside_a_network_what_is_missing_is_made(beside):
 
 def test_weights_that_moved_are_not_the_atlas_s(net, folder):
     net = small()
-    lens = nl.Lens(net, unit=UNIT, dataset=pictures(), atlas=nl.Atlas(folder))
+    lens = nl.Lens(net, unit=UNIT, dataset=pictures(40), atlas=nl.Atlas(folder))
     talk = Conversation(lens)
     before = talk.ask("page", layer="3", channels=[2])[-2][0]["activations"]
     with torch.no_grad():

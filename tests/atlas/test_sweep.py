@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from atlases import files
 from models import small
 from torch import nn
 
@@ -67,10 +68,6 @@ def folder(net, pictures, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def atlas(folder) -> nl.Atlas:
     return nl.Atlas(folder)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
 
 # ---- what is in it ----
