@@ -238,7 +238,7 @@ def _key(session: Session, goal: Unit | Direction, seed: int) -> str:
     if isinstance(goal, Direction):
         name += f" {hashlib.blake2b(np.asarray(goal.vector).tobytes(), digest_size=16).hexdigest()}"
     quality = " draft" if session.settings.quality == "draft" else ""
-    own = own_pictures(session.network(), _sources(session))
+    own = None if finished_of.alone(session) else own_pictures(session.network(), _sources(session))
     made_for = f" of {own.digest}" if own is not None else ""
     return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {name} seed {seed}{quality}{made_for}"
 
