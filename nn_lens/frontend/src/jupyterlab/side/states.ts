@@ -12,6 +12,15 @@ export interface Word {
   again?: boolean;
 }
 
+/** What JupyterLab says of a kernel that is not there yet, but will be. */
+const STARTING: ReadonlySet<string> = new Set([
+  "starting",
+  "initializing",
+  "connecting",
+  "restarting",
+  "autorestarting",
+]);
+
 /** Null where there are networks to list. */
 export function wordFor(site: Site, document: Document | null, inspector: Inspector | null): Word | null {
   const { trans } = site;
@@ -25,7 +34,7 @@ export function wordFor(site: Site, document: Document | null, inspector: Inspec
   const of = document.is === "notebook" ? "notebook" : "console";
   const kernel = context.session?.kernel;
   if (!kernel || !inspector) {
-    if (!context.isReady || context.kernelDisplayStatus === "starting") return { text: trans.__("The kernel starts…") };
+    if (STARTING.has(context.kernelDisplayStatus)) return { text: trans.__("The kernel starts…") };
     return {
       text: trans.__("There is no kernel behind %1.", document.panel.title.label),
       button: trans.__("Choose a kernel"),
