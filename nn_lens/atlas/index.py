@@ -41,6 +41,10 @@ class Index:
     def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
         self._shards: dict[str, dict[str, Any]] = {entry["file"]: entry for entry in data["shards"]}
+        self._pages = {
+            (e["what"], e["layer"], tuple(e["channels"]), tuple(e.get("pictures", ()))): e["file"]
+            for e in data["shards"]
+        }
         self._missing: dict[str, dict[str, Any]] = {f"{i}": entry for i, entry in enumerate(data["missing"])}
 
     @classmethod
@@ -83,6 +87,9 @@ class Index:
     def add(self, task: Task, files: Mapping[str, bytes]) -> None:
         """Tells of the files of a task."""
         self._missing.pop(task.name, None)
+        page = (task.what, task.layer, task.channels, task.pictures)
+        self._shards.pop(self._pages.get(page, ""), None)  # what is told of a page is the latest
+        self._pages[page] = task.name
         self._shards[task.name] = {
             "what": task.what, "layer": task.layer, "channels": list(task.channels), "file": task.name,
             "files": {ending: {"bytes": len(data), "digest": digest(data)} for ending, data in sorted(files.items())},

@@ -20,6 +20,7 @@ from nn_lens.atlas.index import Index, kept
 from nn_lens.atlas.storage import sweep_parts, write
 from nn_lens.atlas.tasks import WHAT, Request, Task, identity
 from nn_lens.atlas.work import Done, Result, files_of
+from nn_lens.engine.maximizing.own import own_pictures
 from nn_lens.engine.network.network import Network, as_network
 from nn_lens.engine.pictures.datasets import Source, source_of
 from nn_lens.errors import LensError, nearest, one_line
@@ -259,7 +260,9 @@ def request_of(net: Network, layers: Any, units: Any, dataset: Any, what: Any, p
             )
     source = _source(net, dataset) if {"examples", "trust"} & set(asked) else None
     channels = _channels(net, layers, units)
-    return Request(net, source, channels, asked, pixels, net.fingerprint(), identity(source) if source else "")
+    own = own_pictures(net)
+    of_source = identity(source) if source else ""
+    return Request(net, source, channels, asked, pixels, net.fingerprint(), of_source, own.digest if own else "")
 
 
 def _source(net: Network, dataset: Any) -> Source:

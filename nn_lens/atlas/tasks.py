@@ -95,7 +95,8 @@ class Task:
 class Request:
     """What is asked for: of which network, layers and units, over which dataset.
 
-    `channels`: by layer those whose images and trust are made. `dataset`: its identity, "" without one.
+    `channels`: by layer those whose images and trust are made. `dataset`: its identity, "" without one. `own`: that of the
+    network's own pictures, whose contrast images have.
     """
 
     net: Network
@@ -105,6 +106,7 @@ class Request:
     pixels: bool
     fingerprint: str
     dataset: str
+    own: str
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -115,6 +117,8 @@ class Request:
         """A task, with its key."""
         own: dict[str, Any] = {"format": FORMAT, "nn-lens": metadata.version("nn-lens"), "what": what}
         own |= {"network": self.fingerprint, "layer": layer, "seed": SEED, **about}
+        if what in ("maximizing", "trust"):
+            own["own"] = self.own
         if what in ("range", "examples", "trust", "pictures"):
             own |= {"dataset": self.dataset, "k": K, "sample": SAMPLE, "batch": self.batch}
         fields: dict[str, Any] = {name: tuple(v) if isinstance(v, (list, tuple)) else v for name, v in about.items()}

@@ -266,6 +266,17 @@ def test_an_index_that_is_lost_is_made_of_the_shards(net, tmp_path):
     assert files(tmp_path) == before
 
 
+def test_images_made_for_other_pictures_are_others(tmp_path):
+    """Their contrast is that of the network's own pictures."""
+    net = small()
+    swept(net, tmp_path, units=f"{LAYER}:2", what="maximizing")
+    net.dataset = (torch.rand(20, 3, 20, 28, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    atlas = swept(net, tmp_path, units=f"{LAYER}:2", what="maximizing")
+    live = nl.maximize(net, f"{LAYER}:2")
+    assert np.abs(atlas.images(f"{LAYER}:2").images - live.images).mean() < 0.03
+    assert len(atlas.shards("maximizing", LAYER)) == 1
+
+
 def test_one_folder_is_of_one_network_and_one_dataset(net, pictures, folder):
     with pytest.raises(nl.LensError, match="of other weights, code or input"):
         swept(small(seed=1), folder, what="filters")
