@@ -8,10 +8,10 @@ export const launcher: JupyterFrontEndPlugin<void> = {
   id: "nn-lens:launcher",
   description: "A card of the launcher that opens the starter notebook of nn-lens.",
   autoStart: true,
-  requires: [ILauncher],
-  activate(_app: JupyterFrontEnd, cards: ILauncher) {
+  optional: [ILauncher],
+  activate(_app: JupyterFrontEnd, cards: ILauncher | null) {
     // Cards of this category are drawn with pictures, not with icons; a category's name is also its key.
     const kernelIconUrl = `data:image/svg+xml,${encodeURIComponent(DRAWING)}`;
-    cards.add({ command: COMMANDS.firstLook, category: "Notebook", rank: 50, kernelIconUrl });
+    cards?.add({ command: COMMANDS.firstLook, category: "Notebook", rank: 50, kernelIconUrl });
   },
 };
