@@ -95,12 +95,12 @@ def _():
     lens = nl.Lens(net, unit="relu1:3", picture=net.samples["cat"])
     shown = mo.ui.anywidget(lens)
     shown
-    return lens, shown
+    return lens, mo, shown
 
 @app.cell
-def _(lens, shown):
+def _(lens, mo, shown):
     shown.value
-    print("Python has", str(lens.unit))
+    mo.md(f"Python has {lens.unit}")
     return
 
 if __name__ == "__main__":
@@ -144,7 +144,7 @@ def test_marimo(marimo, chromium):
     page.locator(".nn-lens canvas.map[data-shown$=' relu1:7']:not(.stale)").wait_for(state="attached")
     page.get_by_text("Python has relu1:7").wait_for()
     # A number that is being typed stays as it is while the panel draws.
-    number = root.locator("input.number")
+    number = root.locator(".controls input.number")
     number.fill("12")
     root.locator(".frame").first.hover(position={"x": 60, "y": 60})
     page.locator(".nn-lens .here[data-shown^='relu1 ']").wait_for()
@@ -154,6 +154,6 @@ def test_marimo(marimo, chromium):
     root.locator(".sample").nth(1).click()
     page.locator(".nn-lens .picture-card h3", has_text="astronaut").wait_for()
     root.locator(".frame").first.click(position={"x": 60, "y": 60})
-    page.locator(".nn-lens .arithmetic[data-shown^='relu1:12@'], .nn-lens .arithmetic .why").first.wait_for()
+    page.locator(".nn-lens .sees.locked").first.wait_for()
     assert not home.problems
     context.close()

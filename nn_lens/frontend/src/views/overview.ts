@@ -16,8 +16,8 @@ export async function decodeOverview(head: Message, [sheet]: DataView[]): Promis
   return { ...(head as unknown as Overview), sheet: await bitmap(sheet) };
 }
 
-/** Letters of a group's name, and of how many stops on only its end has room. */
-const [NAME, END, MANY] = [11, 6, 12];
+/** Letters of a group's name. */
+const NAME = 11;
 
 export class OverviewView extends AnswerView<"overview"> {
   private readonly stops = el("div", { class: "stops", role: "group", "aria-label": phrase("overview.label") });
@@ -78,8 +78,7 @@ export class OverviewView extends AnswerView<"overview"> {
         const canvas = el("canvas", { role: "img", "aria-label": says });
         if (sheet) drawFrom(canvas, sheet, i, stops.length);
         const label = el("span", { class: "caption" });
-        const crowded = stops.length > MANY && name.length > END;
-        write(label, crowded ? `…${name.slice(-END)}` : cut(name, NAME), "");
+        write(label, cut(name, NAME), "");
         const go = () => sight.select(layer, selection.channel);
         return el(
           "button",
