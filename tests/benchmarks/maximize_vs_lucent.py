@@ -289,6 +289,20 @@ def contact_sheet(pictures: dict[tuple[str, str], Any], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def contact_sheet_of(pictures: list[tuple[str, np.ndarray]], path: Path, across: int = 4) -> None:
+    """Ours alone, with their units."""
+    from matplotlib.figure import Figure
+
+    down = -(-len(pictures) // across)
+    figure = Figure(figsize=(across * 2.2, down * 2.4))
+    for i, (name, picture) in enumerate(pictures):
+        axes = figure.add_subplot(down, across, i + 1)
+        axes.imshow(picture.transpose(1, 2, 0).clip(0, 1), interpolation="nearest")
+        axes.set_title(name, fontsize=7)
+        axes.set_axis_off()
+    figure.savefig(path, dpi=100)
+
+
 def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((x.split(": ")[1] for x in lines if x.startswith("model name")), platform.processor())
