@@ -34,7 +34,6 @@ class Conversation:
         look: gives what the panel looks at.
         send: takes a message and its buffers to the browser; called from any thread.
         others: is given the messages that belong to no question, on which it may raise a LensError.
-        shows: tells whether a view is shown by now.
     """
 
     def __init__(
@@ -43,13 +42,11 @@ class Conversation:
         look: Callable[[], Look],
         send: Callable[[dict[str, Any], list[bytes]], None],
         others: Callable[[Mapping[str, Any], list[Any]], None],
-        shows: Callable[[str], bool] = lambda view: True,
     ) -> None:
         self.session: Session | None = session
         self.send = send
         self._look = look
         self._others = others
-        self._shows = shows
         self._frames = Frames(self._tell)
         self._jobs: dict[str, Job] = {}
         self._recorded: dict[int, SimpleQueue[Message]] = {}  # answers that do not go to the browser, by question
@@ -151,8 +148,9 @@ class Conversation:
         def urgency() -> int:
             if latest is None and kind.first is not None:
                 return kind.first
-            aside = kind.home and latest is not None and about.chosen() in latest.made and not self._shows(kind.home)
-            return kind.urgency + bool(aside)
+            if kind.rest is not None and latest is not None and about.chosen() in latest.made:
+                return kind.rest
+            return kind.urgency
 
         own, name = number < 0, kind.name
         about = Asked(asked, look)

@@ -102,7 +102,7 @@ class Panel(TakesTurns, Outputs, anywidget.AnyWidget):
         network = self.session.net
         first = network.unit(unit) if unit is not None else Unit(shown_layers(network)[0], 0)
         self._pictures = Pictures(network, self.session.dataset)
-        self._conversation = Conversation(self.session, self._look, self.send, self._picture_sent, self._shows)
+        self._conversation = Conversation(self.session, self._look, self.send, self._picture_sent)
         self._following = Following()
         self._unwatch: Callable[[], None] = lambda: None
         if compare is not None:
@@ -226,9 +226,6 @@ class Panel(TakesTurns, Outputs, anywidget.AnyWidget):
     def _needed_now(self) -> list[str]:
         """The kinds of questions that the shown views need."""
         return [kind.name for kind in TABLE.needed(TABLE.shown(self.view, self._views))]
-
-    def _shows(self, view: str) -> bool:
-        return view in TABLE.shown(self.view, self._views)
 
     # ---- the picture ----
 

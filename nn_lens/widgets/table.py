@@ -35,7 +35,7 @@ class Kind:
 
     `about`: words of FIELDS. `when` and `quick`: when the browser asks, which with `quick` waits for its last answer.
     `urgency`: 0 is what follows a slider, 3 what fills the time; `first`: that of its first result, where it is another.
-    `home`: the view without which, once the unit that is looked at has its result, the others are one less urgent. `lasting`: whether its answers outlive the weights. `paced`: whether unfinished results go out as frames, of
+    `rest`: that of the others' results once the unit that is looked at has its own, if that is another. `lasting`: whether its answers outlive the weights. `paced`: whether unfinished results go out as frames, of
     which the newest wins. `replies`: which of its messages an exported page keeps, "last" or "all". `stored`: the kind
     whose stored answers are this one's there, if it is another. `views`: those that need it.
     """
@@ -51,7 +51,7 @@ class Kind:
     replies: str = "last"
     stored: str = ""
     first: int | None = None
-    home: str = ""
+    rest: int | None = None
 
     @property
     def of_picture(self) -> bool:

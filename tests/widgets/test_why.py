@@ -74,19 +74,17 @@ def test_the_first_contributions_do_not_wait_for_the_page_of_images(lens, talk):
     assert order.index((other, "contributions")) < order.index((number, "done"))
 
 
-def test_a_page_out_of_sight_gives_way_once_the_chosen_unit_has_its_image(lens, talk):
-    """On canvases over 48 pixels the looked-at unit climbs alone; then what the tab shows comes first."""
-    assert lens._conversation._jobs == {}
+def test_a_page_gives_way_once_the_chosen_unit_has_its_image(lens, talk):
+    """What else the panel shows has its turn then; a unit without its image comes first again."""
     urgency = []
     submit = lens.session.submit
     lens.session.submit = lambda slot, work, deliver, level=0: (
         urgency.append(level) or submit(slot, work, deliver, level)
     )
-    lens.view = "evidence"
-    talk.ask("page", layer="3", channels=list(range(6)))
-    out_of_sight = urgency[0]()
-    lens.view = "all"
-    assert (out_of_sight, urgency[0]()) == (2, 1)
+    talk.ask("page", layer="3", channels=[1, 2])
+    assert urgency[0]() == 2
+    lens.unit = "3:5"
+    assert urgency[0]() == 1
 
 
 def test_targets_of_the_panel_are_ranks_indices_units_and_pairs(lens, talk):
