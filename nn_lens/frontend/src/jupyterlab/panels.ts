@@ -35,11 +35,11 @@ class Panels {
     return [...this.known.values()].filter(({ root }) => root.isConnected);
   }
 
-  /** The one that was used last inside of a node, if there is none then anywhere; of a network's name, if there is one. */
+  /** The one that was used last inside of a node, if there is none then in sight; of a network's name, if there is one. */
   front(within: Node | null = null, network = ""): Drawn | null {
     const all = this.all.reverse();
     const near = all.filter(({ root }) => within?.contains(root));
-    const from = near.length ? near : all;
+    const from = near.length ? near : all.filter(({ root }) => root.getClientRects().length > 0);
     return from.find((drawn) => drawn.network === network) ?? from[0] ?? null;
   }
 

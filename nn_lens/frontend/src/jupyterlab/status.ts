@@ -42,7 +42,7 @@ class Status extends Widget {
     this.button.style.cssText =
       "margin-left:6px;padding:0 6px;border:1px solid currentColor;border-radius:2px;background:none;color:inherit;font:inherit;cursor:pointer";
     this.button.addEventListener("click", stop);
-    this.node.style.cssText = "padding:0 6px;align-self:center;white-space:nowrap";
+    this.node.style.cssText = "align-items:center;height:100%;padding:0 6px;white-space:nowrap";
     this.node.append(this.text, this.button);
     panels.changed.connect(this.draw, this);
     this.draw();
@@ -51,14 +51,15 @@ class Status extends Widget {
   private draw(): void {
     const { trans } = this;
     const all = panels.all;
-    const busy = all.filter(({ what }) => what);
-    const [first] = busy;
+    // A panel that is docked is drawn twice.
+    const busy = new Map(all.filter(({ what }) => what).map((each) => [`${each.network} ${each.unit}`, each]));
+    const [first] = busy.values();
     const far = first?.share === null || !first ? "" : ` ${Math.round(first.share * 100)} %`;
-    const more = busy.length > 1 ? ` ${trans.__("and %1 more", busy.length - 1)}` : "";
+    const more = busy.size > 1 ? ` ${trans.__("and %1 more", busy.size - 1)}` : "";
     const text = first ? trans.__("Lens: %1", `${first.what}${far}${more}`) : trans.__("Lens: idle");
     if (this.text.textContent !== text) this.text.textContent = text;
     this.button.hidden = !first;
     this.button.style.display = first ? "" : "none";
-    this.node.style.display = all.length ? "" : "none";
+    this.node.style.display = all.length ? "flex" : "none";
   }
 }

@@ -147,11 +147,17 @@ export class SideView {
     into.style.paddingLeft = `${4 + 12 * (row ? row.depth + 1 : 0)}px`;
     into.classList.toggle("net", !row);
     into.classList.toggle("now", unit !== null);
-    into.replaceChildren(
-      el("span", { class: "fold", "aria-hidden": "true" }, folded === null ? "" : folded ? "▸" : "▾"),
-      el("span", { class: "who" }, (row?.label ?? net.name) + (unit === null ? "" : `:${unit}`)),
-      el("span", { class: "detail" }, detail),
-    );
+    // The parts stay the same elements: a double click on one that was replaced by the first click is none.
+    if (!into.children.length)
+      into.append(
+        el("span", { class: "fold", "aria-hidden": "true" }),
+        el("span", { class: "who" }),
+        el("span", { class: "detail" }),
+      );
+    const [sign, who, much] = into.children as unknown as HTMLElement[];
+    say(sign, folded === null ? "" : folded ? "▸" : "▾");
+    say(who, (row?.label ?? net.name) + (unit === null ? "" : `:${unit}`));
+    say(much, detail);
   }
 
   private detailOf({ row }: Line): string {
