@@ -14,6 +14,9 @@ export interface Drawn {
   share: number | null;
 }
 
+/** More panels than this are looked through for such as are gone; one that is scrolled out of a long notebook comes back. */
+const MANY = 32;
+
 class Panels {
   /** A panel came, went, selected another unit, or is at other work. */
   readonly changed = new Signal<this, null>(this);
@@ -71,6 +74,8 @@ class Panels {
     // What told something last stands last; work goes on without being looked at.
     if (detail.unit !== undefined) this.known.delete(root);
     this.known.set(root, Object.assign(drawn, detail));
+    // Those of a notebook that was closed could not say so: nothing bubbles out of what has left the page.
+    if (this.known.size > MANY) for (const each of this.known.keys()) if (!each.isConnected) this.known.delete(each);
   }
 }
 
