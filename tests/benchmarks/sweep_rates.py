@@ -88,15 +88,16 @@ def main() -> None:
             f"{len(shown)} layers, {units:,} units; {1000 * picture:.1f} ms a picture, all layers at once", flush=True
         )
         for layer in picked:
-            page = (layer.channels // 2,)
+            # A page as a sweep has it: on small canvases units together are cheaper than alone.
+            page = next(t.channels for t in request.of_layers() if (t.what, t.layer) == ("maximizing", layer.name))
             tasks = [request.task("maximizing", layer.name, channels=page)]
             if not options.no_trust:
-                tasks.append(request.task("trust", layer.name, request.examples(layer.name).shard, channels=page))
+                tasks.append(request.task("trust", layer.name, request.examples(layer.name).shard, channels=page[:1]))
             for task in tasks:
                 seconds, files = timed(made, task)
-                rates[task.what].append(seconds)
-                bytes_[task.what].append(size(files))
-                print(f"{task.what} of {layer.name}: {seconds:.1f} s a unit, {size(files):,} bytes", flush=True)
+                rates[task.what].append(seconds / len(task.channels))
+                bytes_[task.what].append(size(files) / len(task.channels))
+                print(f"{task}: {rates[task.what][-1]:.2f} s a unit, {bytes_[task.what][-1]:,.0f} bytes", flush=True)
     weights = sum(p.numel() for p in net.model.parameters()) * 4
     near = [min(range(len(picked)), key=lambda i: abs(shown.index(picked[i]) - k)) for k in range(len(shown))]
     sampled = min(SAMPLE, options.pictures)
