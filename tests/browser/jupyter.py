@@ -28,20 +28,21 @@ LIMIT = 90_000
 
 
 @contextmanager
-def jupyter_lab(folder: Path) -> Iterator[str]:
-    """A JupyterLab server on `folder`; the address of its start page, with a token."""
+def jupyter_lab(folder: Path, python: str = sys.executable) -> Iterator[str]:
+    """A JupyterLab server on `folder`, of the environment of `python`; the address of its start page, with a token."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
     env = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".config"), "NN_LENS_CACHE": str(folder / ".cache")}
+    env["JUPYTER_PATH"] = os.pathsep.join([str(folder / ".share"), *filter(None, [env.get("JUPYTER_PATH")])])
     settings = folder / ".config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
     command = [
-        sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
+        python, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True",
-        "--LabApp.news_url=None",
+        "--LabApp.news_url=None", "--JupyterNotebookApp.expose_app_in_browser=True",
     ]  # fmt: skip
     log = (folder / "server.log").open("wb")
     server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
