@@ -128,15 +128,16 @@ def maximize(
         size: side or (height, width) of the canvas in pixels; of signals, sequences and volumes as many numbers as they
             have places. None: as above, or the full input size where the network takes no other, which `remark` says.
         parametrization: from `nl.parametrizations`; default Fourier with decorrelated colour, at the contrast that
-            the network's own pictures (`dataset`, else `samples`) have
-            inside the receptive field, or photographs; of volumes without colour unless they have 3 channels; of signals
-            and sequences `signal`, at one deviation around the mean, or 3.5 in all where a unit sees few numbers; of vectors `vector`, in [0,1].
+            the network's own pictures (`dataset`, else `samples`) have inside the receptive field, or photographs; of
+            volumes without colour unless they have 3 channels; of signals and sequences `signal`, at one deviation around
+            the mean, or 3.5 in all where a unit sees few numbers; of vectors `vector`, in [0,1].
         transforms: from `nl.transforms`; default `of_kind`, none for inversion and caricature.
         on_step: called with every `Step`.
 
     A picture that no gradient reaches, or that answers with NaN, has a note that says so. Where one of the network's own
-    pictures drives a unit further than noise led to, the climb ends at that one's contrast, from it or from what was found; a note
-    tells of those that reach more all the same, since the border of the input helps them.
+    pictures, or of those that packages ship, drives a unit further than noise led to, the climb ends at that one's
+    contrast, from it or from what was found; a note tells of those that reach more all the same, since the border of
+    the input helps them.
 
     Raises:
         LensError: units of different layers, a size the network does not take, or a failing forward.
@@ -372,8 +373,8 @@ class Run:
             yield torch.cat([start, *(self._woken(row, more)[None].cpu() for more in (1, 2))])
 
     def _beaten_by_real(self, activations: np.ndarray) -> dict[int, Start]:
-        """By row, the real picture that drives its unit further than what was found; looked for among pictures of the
-        network's own, where those of its layer's field are small.
+        """By row, the real picture that drives its unit further than what was found; looked for where canvases are small,
+        on which noise leads a unit less far, and a look at whole pictures costs less than the climb.
         """
         usual = self._usual and not self.settings.one_by_one and self.settings.parametrization.free is not None
         real = self._revival.bars(range(len(activations)), self.plan) if usual else {}

@@ -1,4 +1,4 @@
-"""The pictures that a network was made for, as far as they are at hand: a few of them say what its pictures are like."""
+"""Pictures at hand, those that a network was made for where there are some: what its pictures are like, and a bar to pass."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.pictures.datasets import Source
+from nn_lens.engine.pictures.samples import sample_pictures
 from nn_lens.errors import LensError, PictureError
 
 _MOST, _LEAST = 128, 8  # pictures; fewer of large ones, whose files take long to read
@@ -19,21 +20,27 @@ _PIXELS = 64 * 64 * 64  # in all
 
 
 @dataclass(frozen=True)
-class OwnPictures:
-    """(N,C,H,W) `pictures` in [0,1], and a `digest` of them."""
+class AtHand:
+    """(N,C,H,W) `pictures` in [0,1]; a `digest` of those that the network was made for, "" of those that packages ship."""
 
     pictures: torch.Tensor
     digest: str
 
 
-_known: WeakKeyDictionary[Network, tuple[list[Any], OwnPictures | None]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Network, tuple[list[Any], AtHand | None]] = WeakKeyDictionary()
 
 
-def own_pictures(net: Network, sources: Sequence[Any] = ()) -> OwnPictures | None:
+def own_pictures(net: Network, sources: Sequence[Any] = ()) -> AtHand | None:
     """The first pictures of the first of `sources` and the network's dataset that has any, else its samples.
 
-    None where there are none, and for other kinds of input. They are read once for each network.
+    None where there are none, and for other kinds of input.
     """
+    found = pictures_at_hand(net, sources)
+    return found if found is not None and found.digest else None
+
+
+def pictures_at_hand(net: Network, sources: Sequence[Any] = ()) -> AtHand | None:
+    """As `own_pictures`; where there are none, those that installed packages ship. They are read once for each network."""
     if net.kind != "picture":
         return None
     asked = [*sources, net.dataset, *net.samples.values()]
@@ -63,12 +70,13 @@ def first_pictures(net: Network, source: Any, most: int) -> list[torch.Tensor]:
     return pictures
 
 
-def _read(net: Network, sources: Sequence[Any]) -> OwnPictures | None:
+def _read(net: Network, sources: Sequence[Any]) -> AtHand | None:
     height, width = net.input_shape[1:]
     most = max(_LEAST, min(_MOST, _PIXELS // (height * width)))
     for source in (*sources, net.dataset, list(net.samples.values()) or None):
         found = first_pictures(net, source, most) if source is not None else []
         if found:
             pictures = torch.stack(found)
-            return OwnPictures(pictures, hashlib.blake2b(pictures.numpy().tobytes(), digest_size=8).hexdigest())
-    return None
+            return AtHand(pictures, hashlib.blake2b(pictures.numpy().tobytes(), digest_size=8).hexdigest())
+    shipped = [net.picture(sample).float() for sample in sample_pictures(net.input_shape).values()]
+    return AtHand(torch.stack(shipped), "") if shipped else None

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from nn_lens.engine.maximizing.inputs import in_unit_range, mean_and_deviation, place_dims, random, rest
-from nn_lens.engine.maximizing.own import first_pictures, own_pictures
+from nn_lens.engine.maximizing.own import first_pictures, pictures_at_hand
 from nn_lens.engine.maximizing.plan import Plan
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.pictures.samples import sample_pictures
@@ -60,9 +60,9 @@ class Revival:
         return self._starts(rows, plan, self._views)
 
     def bars(self, rows: Sequence[int], plan: Plan) -> dict[int, Start]:
-        """The same from pictures that the network was made for, whole; none where there are none at hand."""
-        own = own_pictures(self.net, self.own)
-        return self._starts(rows, plan, None if own is None else own.pictures)
+        """The same from pictures that the network was made for, else from those that installed packages ship, whole."""
+        found = pictures_at_hand(self.net, self.own)
+        return self._starts(rows, plan, None if found is None else found.pictures)
 
     def _starts(self, rows: Sequence[int], plan: Plan, pictures: torch.Tensor | None) -> dict[int, Start]:
         layer = plan.layer

@@ -35,7 +35,7 @@ from nn_lens.errors import LensError, NetworkError, UnknownLayer, a_type, neares
 from nn_lens.units import Direction, Unit, as_unit
 
 _TOKEN = re.compile(r"^(.*)\[(\d+)\]$")
-_NUMBERS = 1 << 24  # that the largest layer may answer with in a pass over pictures: 64 MiB in float32
+_NUMBERS = 1 << 22  # that the largest layer may answer with in a pass over pictures: more only keeps others waiting
 _PICTURES = 32  # in a pass; of small ones, more would leave the processor's cache
 _VECTORS = 256
 
@@ -273,7 +273,8 @@ class Network:
         if self.kind == "vector":
             return _VECTORS
         largest = max((math.prod(layer.output_shape) for layer in self._layers.values()), default=1)
-        return max(1, min(_PICTURES, _NUMBERS // max(1, largest, math.prod(self.input_shape))))
+        fitting = min(_PICTURES, _NUMBERS // max(1, largest, math.prod(self.input_shape)))
+        return max(1, fitting // 2 * 2)  # odd batches are filled up
 
     def fingerprint(self) -> str:
         """A text that changes with the weights, the architecture, the code of forward, what it reads besides, and the
