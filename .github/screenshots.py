@@ -32,7 +32,7 @@ def main() -> None:
         write_notebook(Path(folder) / "panel.ipynb", [cell])
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(
-            viewport={"width": 1280, "height": 1350 if options.view == "all" and not compare else 2400}
+            viewport={"width": 1280, "height": 1350 if options.view == "all" and not compare else 4200}
         )
         notebook = Notebook(page, url, "panel.ipynb")
         page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
@@ -52,9 +52,15 @@ def main() -> None:
                     timeout=180_000,
                 )
                 page.wait_for_timeout(4000)
-            shot = page if options.page else page.locator(".nn-lens")
             title = "compare" if compare else "panel" if options.view == "all" else options.view
-            shot.screenshot(path=options.folder / f"{title}-{name}.png")
+            path = options.folder / f"{title}-{name}.png"
+            if options.page:
+                page.screenshot(path=path)
+            else:
+                box = page.locator(".nn-lens").bounding_box()
+                # Of the long tab of evidence, down to the units that speak for the answer.
+                last = page.locator(".nn-lens .contributions").bounding_box() if title == "evidence" else box
+                page.screenshot(path=path, clip={**box, "height": last["y"] + last["height"] + 8 - box["y"]})
         browser.close()
 
 

@@ -114,7 +114,8 @@ export abstract class AnswerView<W extends What> extends View {
   private waits(text: string): string {
     const { conversation } = this.store;
     if (conversation.lost) return GONE;
-    const step = conversation.running("page");
+    // Which comes first until the selected unit has its image.
+    const step = this.store.reached() === undefined ? conversation.running("page") : null;
     const asked = conversation.opened(this.kind) !== undefined;
     return asked && step !== null ? phrase("card.after", { text, step }) : text;
   }
