@@ -24,6 +24,8 @@ FAULTS = """() => {
     // A name may be cut if the whole is there on hover; a number never.
     if (!e.closest('[title]') || e.matches('.much, output')) found.push(`${say(e)} cuts "${text}"`);
   }
+  for (const e of root.querySelectorAll('input[type=number]'))
+    if (e.checkVisibility() && e.scrollWidth > e.clientWidth + 1) found.push(`${say(e)} cuts "${e.value}"`);
   for (const e of root.querySelectorAll('.feeding, .ranked, .wrong')) {
     const widths = [...e.children].filter((tile) => tile.checkVisibility()).map((tile) => Math.round(tile.getBoundingClientRect().width));
     if (Math.max(...widths) - Math.min(...widths) > 1) found.push(`${say(e)} has tiles of widths ${widths}`);

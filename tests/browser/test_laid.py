@@ -68,6 +68,22 @@ def test_nothing_is_cut_and_the_ranking_stays_in_sight(shown, made):
     assert {at: faults for at, faults in found.items() if faults} == {}
 
 
+def test_the_numbers_of_a_kernel_are_whole(shown):
+    """Those of a unit's own kernel, of 9 x 9 cells, and a small one."""
+    net = nl.demo()
+    lens = nl.Lens(net, unit="conv1:20", picture=net.samples["cat"], view="kernel")
+    panel = shown(lens)
+    panel.wait(".kernel-lab .cells", "e.rows.length === 9")
+    assert faults_of(panel) == []
+    cells = panel.page.locator(".nn-lens .cells input")
+    shown_there = [float(cells.nth(i).input_value()) for i in (0, 40, 80)]
+    exact = net.model.conv1.weight[20].sum(0).detach().flatten()[[0, 40, 80]]
+    assert shown_there == pytest.approx(exact.tolist(), abs=0.01)
+    panel.page.select_option(".nn-lens .kernel-lab select[aria-label=kernel]", label="edges (Laplace)")
+    panel.wait(".kernel-lab .cells", "e.rows.length === 3")
+    assert faults_of(panel) == []
+
+
 @pytest.fixture
 def touched(chromium):
     """A panel on a screen that is touched, and how to move a finger on it."""

@@ -166,7 +166,9 @@ export class KernelLab {
   private cell(row: number, column: number): HTMLInputElement {
     const at = row * this.sliding.kernel.width + column;
     const cell = el("input", { type: "number", step: "any", "aria-label": phrase("cell.one", { row, column }) });
-    cell.value = String(Number(this.sliding.kernel.values[at].toPrecision(4)));
+    const whole = this.sliding.kernel.values[at];
+    cell.value = this.sliding.kernel.width > 3 ? compact(whole) : String(Number(whole.toPrecision(3)));
+    cell.title = String(whole);
     const put = (value: number) => {
       const values = this.sliding.kernel.values.slice();
       values[at] = Number.isFinite(value) ? value : 0;
@@ -295,6 +297,12 @@ export function planeOf(rows: number[][]): Plane {
 
 export function rowsOf({ height, width, values }: Plane): number[][] {
   return Array.from({ length: height }, (_, i) => [...values.subarray(i * width, (i + 1) * width)]);
+}
+
+/** A number in as few letters as a small cell has room for: "-.013", "1.2". */
+export function compact(value: number): string {
+  const rounded = Math.abs(value) < 1 ? value.toFixed(3) : value.toPrecision(2);
+  return String(Number(rounded)).replace(/^(-?)0\./, "$1.");
 }
 
 function whole(input: HTMLInputElement, least: number, most: number): number {
