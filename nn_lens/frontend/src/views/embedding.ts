@@ -64,7 +64,7 @@ export class EmbeddingView extends AnswerView<"embedding"> {
   /** The picture that the keys have reached, and the one below the pointer. */
   private cursor = -1;
   private hovered = -1;
-  private readonly bar = el("progress", { max: 1, hidden: true, "aria-label": phrase("embedding.label") });
+  private readonly bar = el("progress", { max: 1, hidden: true, "aria-label": this.phrase("embedding.label") });
   private readonly legend = el("p", { class: "legend" });
   private readonly neighbours = el("div", {
     class: "neighbours",
