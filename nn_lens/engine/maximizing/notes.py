@@ -61,7 +61,8 @@ def _why_dead(seen: Seen, moved: bool) -> str:
         text = f"dead: its gradient did not lift it above 0 in {seen.steps} steps"
     else:
         text = f"dead: no gradient in {seen.steps} steps from {seen.starts} start{'s' * (seen.starts > 1)}"
-    return text + (f"; never above 0 on the {seen.tried} tried" if seen.tried else "")
+    text += f"; never above 0 on the {seen.tried} tried" if seen.tried else ""
+    return text if moved else text + _broken(seen.net)
 
 
 def _broken(net: Network) -> str:

@@ -165,7 +165,14 @@ export class UnitView extends View {
     const { layer, channel, row, column } = store.selection;
     const stack = store.answer("maps");
     stale(map, !stack);
-    if (!stack) return;
+    if (!stack) {
+      const failure = store.failure("maps");
+      if (!failure) return;
+      this.none(map, phrase("unit.noMap"), failure);
+      this.told = "";
+      this.numbers.replaceChildren();
+      return;
+    }
     const single = stack.height * stack.width === 1;
     map.root.hidden = single;
     const key = `${store.picture?.key} ${layer}:${channel} ${stack.weights} ${store.topKey("maps")}`;
