@@ -108,7 +108,9 @@ export async function showPicture(site: Site, path: string): Promise<void> {
   if (!panel) {
     const next = panels.next(PATIENCE);
     await open(site, "nl.demo()", { cwd: folderOf(localPath(site, path) ?? "") });
-    panel = await next;
+    const came = await next;
+    // The notebook may have drawn it anew while it was docked.
+    panel = came?.root.isConnected ? came : (panels.all.at(-1) ?? null);
   }
   if (panel) panels.ask(panel, "picture", { file });
 }
