@@ -50,17 +50,15 @@ def swept(net, folder, **asked) -> nl.Atlas:
         return nl.sweep(net, folder, executor=executor, progress=False, **asked)
 
 
+ASKED = {
+    "layers": ["0", LAYER], "units": ["0:1", f"{LAYER}:2", f"{LAYER}:5"], "what": ("filters", "maximizing", "examples"),
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def folder(net, pictures, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("atlas")
-    swept(
-        net,
-        folder,
-        layers=["0", LAYER],
-        units=["0:1", f"{LAYER}:2", f"{LAYER}:5"],
-        dataset=pictures,
-        what=("filters", "maximizing", "examples"),
-    )
+    swept(net, folder, dataset=pictures, **ASKED)
     swept(net, folder, units=f"{LAYER}:2", dataset=pictures, what="trust")
     return folder
 
@@ -228,14 +226,7 @@ def test_pixels_are_kept_when_asked_for(net, pictures, tmp_path):
 def test_what_is_there_is_not_made_again(net, pictures, folder, monkeypatch):
     before = files(folder)
     monkeypatch.setattr(sweeping.crews.Crew, "work", lambda *_: pytest.fail("there was nothing to do"))
-    swept(
-        net,
-        folder,
-        layers=["0", LAYER],
-        units=["0:1", f"{LAYER}:2", f"{LAYER}:5"],
-        dataset=pictures,
-        what=("filters", "maximizing", "examples"),
-    )
+    swept(net, folder, dataset=pictures, **ASKED)
     assert files(folder) == before
 
 

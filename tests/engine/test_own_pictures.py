@@ -149,3 +149,12 @@ def last_images(run):
     for _ in run.steps():
         pass
     return run.result().images
+
+
+def test_a_unit_that_likes_grey_is_told_from_none():
+    """What is found is flat grey, which has no contrast to be brought to that of the picture that drives the unit."""
+    run = Run(network(nn.Sequential(nn.Conv2d(1, 1, 3)), (1, 12, 12), [torch.rand(1, 12, 12)]), "0:0")
+    beaten = run._revival.starts([0], run.plan)
+    (starts,) = run._starts_of_beaten(beaten, np.full((1, *run.plan.shape), 0.5, np.float32))
+    assert torch.isfinite(starts).all()
+    assert len(starts) == 2

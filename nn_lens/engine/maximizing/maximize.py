@@ -386,7 +386,7 @@ class Run:
         for row, real in beaten.items():
             start = self._free_of([torch.from_numpy(pictures[row]), real.canvas])
             sizes = size_of(start)
-            yield start * (sizes[1:] / sizes)
+            yield start * (sizes[1:] / sizes.clamp(min=1e-12))  # what was found may be flat grey, which has none
 
     def _free_of(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
         free = self.settings.parametrization.free

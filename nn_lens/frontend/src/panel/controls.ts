@@ -17,32 +17,21 @@ const PLAY = 500;
 /** Letters of a unit's name. */
 const NAME = 24;
 
+/** A slider from 0 on. */
+const slider = (name: "layer" | "unit" | "time", label: string): HTMLInputElement =>
+  el("input", { type: "range", min: 0, class: name, "aria-label": label });
+
 export class Controls {
   readonly root: HTMLElement;
-  private readonly layer = el("input", {
-    type: "range",
-    min: 0,
-    class: "layer",
-    "aria-label": phrase("controls.layerSlider"),
-  });
-  private readonly unit = el("input", {
-    type: "range",
-    min: 0,
-    class: "unit",
-    "aria-label": phrase("controls.unitSlider"),
-  });
+  private readonly layer = slider("layer", phrase("controls.layerSlider"));
+  private readonly unit = slider("unit", phrase("controls.unitSlider"));
   private readonly number = el("input", {
     type: "number",
     min: 0,
     class: "number",
     "aria-label": phrase("controls.unitNumber"),
   });
-  private readonly time = el("input", {
-    type: "range",
-    min: 0,
-    class: "time",
-    "aria-label": phrase("controls.stepSlider"),
-  });
+  private readonly time = slider("time", phrase("controls.stepSlider"));
   private readonly timeText = el("output", { class: "text" });
   private readonly timeRow = el(
     "label",
