@@ -11,9 +11,28 @@ from pathlib import Path
 
 import pytest
 
-from browser.jupyter import ARGUMENTS, CHROMIUM, Notebook, jupyter_lab, stop_kernels, write_notebook
+from browser.jupyter import (
+    ARGUMENTS,
+    CHROMIUM,
+    Notebook,
+    jupyter_lab,
+    state_of,
+    stop_kernels,
+    write_notebook,
+)
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure says what its pages were at, in case it does not come again."""
+    report = yield
+    browser = item.funcargs.get("chromium") if report.failed else None
+    for context in browser.contexts if browser else []:
+        for page in context.pages:
+            report.sections.append((f"page {page.url.split('?')[0]}", state_of(page)))
+    return report
 
 
 @pytest.fixture(scope="package")

@@ -94,6 +94,30 @@ def write_notebook(path: Path, cells: list[str]) -> None:
     path.write_text(json.dumps(content))
 
 
+def state_of(page: Any) -> str:
+    """What a page is at, for the report of a test that failed: whether it draws, its kernel, and what its panels say."""
+    try:
+        state = page.evaluate(
+            """async () => {
+              let frames = 0;
+              const count = () => { frames++; requestAnimationFrame(count); };
+              requestAnimationFrame(count);
+              await new Promise((done) => setTimeout(done, 500));
+              const kernel = window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel;
+              const panels = [...document.querySelectorAll('.nn-lens')].map((e) => ({
+                ...e.dataset,
+                visible: e.clientWidth > 0,
+                says: [...e.querySelectorAll('.problem, .note, [role=alert], [role=status], h3, button.camera')]
+                  .filter((x) => x.offsetWidth).map((x) => x.textContent).filter(Boolean),
+              }));
+              return { frames, visibility: document.visibilityState, kernel: kernel?.status, panels };
+            }"""
+        )
+    except Exception as error:  # the report of the failure comes first
+        return f"does not answer: {error}"
+    return json.dumps(state, indent=1, ensure_ascii=False)
+
+
 class Notebook:
     """One notebook open in a page: runs cells, and Python in its kernel."""
 

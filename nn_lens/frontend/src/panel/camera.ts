@@ -3,14 +3,15 @@ import type { Store } from "./store";
 import { phrase } from "./words";
 
 const SIDE = 256;
-/** Milliseconds between frames at least. */
-const PACE = 100;
+/** Milliseconds between frames at least, and after which what the last was to bring is waited for no more. */
+const [PACE, LOST] = [100, 2000];
 
 export class Camera {
   private readonly video = document.createElement("video");
   private stream: MediaStream | null = null;
   private timer = 0;
   private sent = "";
+  private sentAt = 0;
 
   constructor(private readonly store: Store) {
     this.video.muted = true;
@@ -30,8 +31,7 @@ export class Camera {
       await this.video.play();
       this.next();
     } catch (error) {
-      this.stop();
-      this.store.pictures.refuse(phrase("camera.refused", { why: (error as Error).message }));
+      this.fail(error);
     }
     this.store.changed();
   }
@@ -45,25 +45,43 @@ export class Camera {
     this.store.changed();
   }
 
+  private fail(error: unknown): void {
+    this.stop();
+    this.store.pictures.refuse(phrase("camera.refused", { why: (error as Error).message }));
+  }
+
   private next(): void {
     this.timer = window.setTimeout(() => void this.frame(), PACE);
   }
 
   private async frame(): Promise<void> {
+    if (!this.on) return;
+    try {
+      if (this.video.videoWidth && !this.waits()) await this.send();
+      if (this.on) this.next();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Whether the last frame has not come back as the picture, or its maps are on their way. */
+  private waits(): boolean {
+    const { store } = this;
+    if (performance.now() - this.sentAt > LOST) return false;
+    const here = this.sent === "" || this.sent !== store.picture?.key;
+    return !here || (store.views.includes("activations") && !store.answer("maps"));
+  }
+
+  private async send(): Promise<void> {
     const { store, video } = this;
     const key = store.picture?.key ?? "";
-    // The last frame has not come back as the picture, or its maps are on their way.
-    const waiting =
-      (this.sent !== "" && this.sent === key) || (store.views.includes("activations") && !store.answer("maps"));
+    const scale = SIDE / Math.min(video.videoWidth, video.videoHeight);
+    const canvas = new OffscreenCanvas(Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale));
+    canvas.getContext("2d")?.drawImage(video, 0, 0, canvas.width, canvas.height);
+    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
+    const data = new Uint8Array(await blob.arrayBuffer());
     if (!this.on) return;
-    if (!waiting && video.videoWidth) {
-      const scale = SIDE / Math.min(video.videoWidth, video.videoHeight);
-      const canvas = new OffscreenCanvas(Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale));
-      canvas.getContext("2d")?.drawImage(video, 0, 0, canvas.width, canvas.height);
-      const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
-      this.sent = key;
-      store.pictures.upload(phrase("camera"), new Uint8Array(await blob.arrayBuffer()));
-    }
-    this.next();
+    [this.sent, this.sentAt] = [key, performance.now()];
+    store.pictures.upload(phrase("camera"), data);
   }
 }
