@@ -35,8 +35,9 @@ class Seen:
 def look(names: Mapping[str, Any] | None = None) -> Seen:
     """The networks under the user's names, also one attribute deep; `names`: None for those of the caller.
 
-    The answer: `nets`, a list of `{name, kind, of (what panels call the network), parameters, device, training, layers}`, where kind is "module", "network"
-    or "session", and a layer `[name, class, shape of its weight, parameters]`; `whole`: whether all was looked at; `alias`:
+    The answer: `nets`, a list of `{name, kind, of (what panels call the network), model (which torch module, as its `id`),
+    parameters, device, training, layers}`, where kind is "module", "network" or "session", and a layer `[name, class, shape
+    of its weight, parameters]`; `whole`: whether all was looked at; `alias`:
     what nn_lens is called there, "" if nothing; `problem`: what went wrong, if something did.
     """
     if names is None:
@@ -179,7 +180,7 @@ def _described(
         if path:
             layers.append([path[:TEXT], type(each).__name__[:TEXT], _shape(each), own])
     return {
-        "name": name[:TEXT], "kind": kind, "of": of, "parameters": total, "device": ", ".join(devices[:4]),
+        "name": name[:TEXT], "kind": kind, "of": of, "model": str(id(module)), "parameters": total, "device": ", ".join(devices[:4]),
         "training": bool((_attributes(module) or {}).get("training")), "layers": layers, "whole": whole,
     }  # fmt: skip
 

@@ -28,11 +28,13 @@ def nets(names: dict) -> list[dict]:
 
 
 def test_a_module_and_its_layers():
-    (net,) = nets({"model": small().eval(), "number": 3, "_hidden": small(), "Class": nn.Conv2d})
+    model = small().eval()
+    (net,) = nets({"model": model, "number": 3, "_hidden": small(), "Class": nn.Conv2d})
     layers = net.pop("layers")
     # 4*3*5*5 + 4 weights and biases, 2*4 weights.
     assert net == {
-        "name": "model", "kind": "module", "of": "Sequential", "parameters": 312, "device": "cpu", "training": False,
+        "name": "model", "kind": "module", "of": "Sequential", "model": str(id(model)), "parameters": 312, "device": "cpu",
+        "training": False,
     }  # fmt: skip
     assert layers == [
         ["0", "Conv2d", [4, 3, 5, 5], 304], ["1", "ReLU", [], 0], ["2", "Sequential", [], 0], ["2.0", "Linear", [2, 4], 8],
@@ -55,6 +57,11 @@ def test_networks_and_sessions_and_one_attribute_deep(demo):
         ("trainer.model", "module", True),
     ]  # fmt: skip
     assert content["nets"][0]["of"] == demo.name
+    lens = nl.Lens(session)
+    models = [n["model"] for n in content["nets"]]
+    assert models[0] == models[1] == lens._network["model"], "panels and the list agree on which network is which"
+    assert len(set(models)) == 3
+    lens.close()
     assert content["alias"] == "nl"
     assert content["whole"]
 

@@ -123,7 +123,7 @@ def _traits(traits: Mapping[str, Any], look: Look, layers: Sequence[str]) -> dic
     network, unit = traits["_network"], look.unit
     return {
         **_textual(traits),
-        "_network": {**network, "layers": [d for d in network["layers"] if d["name"] in layers]},
+        "_network": {**network, "model": "", "layers": [d for d in network["layers"] if d["name"] in layers]},
         "_samples": [{**sample, "data": {"bytes": ""}} for sample in traits["_samples"]],
         "_selection": look.geometry.selection(unit),
         "selected": [], "_stored": True, "step": None, "_steps": [],

@@ -148,7 +148,10 @@ class Panel(TakesTurns, Outputs, anywidget.AnyWidget):
         """What the browser is told of the network and of the widget; it stays as it is."""
         return {
             "_esm": bundle(), "_kind": type(self).__name__, "_views": self._own_views(),
-            "_network": {**messages.network(self.session.net), "crops": self._pictures.crops}, "_samples": self._pictures.thumbnails(),
+            "_network": {
+                **messages.network(self.session.net), "crops": self._pictures.crops, "model": str(id(self.session.net.model)),
+            },
+            "_samples": self._pictures.thumbnails(),
             "_colours": {
                 images.SEQUENTIAL: images.colour_table(self.session.settings.colour_map).tobytes(),
                 images.DIVERGING: images.colour_table(images.DIVERGING).tobytes(),

@@ -23,6 +23,9 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
 
+OTHERS = ("favicon", "Could not restore the debugger state")
+"""Of errors in the console that are JupyterLab's own: the second where a kernel restarts while its debugger is asked."""
+
 LIMIT = 90_000
 """Milliseconds after which a page counts as failed: a busy machine may be three times as slow as one at rest."""
 
@@ -132,7 +135,7 @@ class Notebook:
         self.wait_for_kernel()
 
     def _console(self, message: Any) -> None:
-        if message.type == "error" and "favicon" not in message.text:
+        if message.type == "error" and not any(known in message.text for known in OTHERS):
             self.problems.append(message.text)
 
     def wait_for_kernel(self) -> None:

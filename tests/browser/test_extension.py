@@ -237,6 +237,14 @@ def test_a_panel_is_opened_on_a_model_beside_the_notebook(lab_page):
     lab_page.page.wait_for_function("() => document.querySelector('.nn-lens').dataset.unit === 'act:0'")
     lab_page.python(f"{LENSES}; lenses[-1].unit = 'act:5'; result = 0")
     lab_page.page.wait_for_function(f"() => document.querySelector('{SIDE} .line.now .who')?.textContent === 'act:5'")
+    # Another network of the same class has no panel.
+    lab_page.cell("import copy\ntwin = copy.deepcopy(model)")
+    lab_page.line("twin").locator(".fold").click()
+    lab_page.page.locator(f"{SIDE} .line[title^='twin, act']").click()
+    lab_page.says("No panel of this network is open")
+    shown = lab_page.page.locator(f"{SIDE} .line.now:visible").evaluate_all("(found) => found.map((e) => e.title)")
+    assert [title.split(", ")[:2] for title in shown] == [["model", "act"]]
+    lab_page.cell("del twin")
 
 
 def test_enter_inserts_the_selected_unit(lab_page):

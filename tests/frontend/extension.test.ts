@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Net } from "../../nn_lens/frontend/src/jupyterlab/asking";
-import { folderOf, nameOf, pathFrom, pythonText } from "../../nn_lens/frontend/src/jupyterlab/files";
+import { codeFor, folderOf, nameOf, pathFrom, pythonText } from "../../nn_lens/frontend/src/jupyterlab/files";
 import { Rows } from "../../nn_lens/frontend/src/jupyterlab/side/rows";
 
 const net = (name: string, layers: string[]): Net => ({
   name,
   kind: "module",
   of: "ResNet",
+  model: "1",
   parameters: 1,
   device: "cpu",
   training: false,
@@ -54,4 +55,16 @@ test("the way from a notebook's folder to a file, and texts as Python writes the
   assert.equal(folderOf("net.pt"), "");
   assert.equal(nameOf("a/b/net.pt"), "net.pt");
   assert.equal(pythonText('a "b" \\ ü'), '"a \\"b\\" \\\\ ü"');
+});
+
+test("a panel's code names the network that its cell names, and leaves texts alone", () => {
+  const code = 'nl.Lens(net, unit="net.0:3", picture=net.samples["net"])';
+  const named = (net: string) => `nl.Lens(${net}, unit="net.0:3", picture=${net}.samples["net"])`;
+  assert.equal(codeFor("import nn_lens as nl\n\nnl.Lens(model)", code), named("model"));
+  assert.equal(codeFor("nl.Lens( nets[0], unit='a:1')", code), named("nets[0]"));
+  const made = 'nl.Network(model, input_shape=(3, 32, 32), labels=["a)", "b"])';
+  assert.equal(codeFor(`nl.Lens(\n  ${made},\n  dataset=data,\n)`, code), named(made));
+  assert.equal(codeFor("nl.Lens(net=model)", code), code, "a keyword may stand anywhere");
+  assert.equal(codeFor("show(model)", code), code);
+  assert.equal(codeFor("nl.Lens(", code), code);
 });

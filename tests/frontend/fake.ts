@@ -122,6 +122,7 @@ export function traits(changes: Record<string, unknown> = {}): Record<string, un
     ],
     _network: {
       name: "Small",
+      model: "140",
       kind: "picture",
       shape: [3, 32, 48],
       input: [3, 32, 48],

@@ -39,7 +39,7 @@ test("a panel tells of a unit once, and only where it can be heard", () => {
   root.isConnected = true;
   telling.drawn();
   telling.drawn();
-  assert.deepEqual(root.of("selected"), [{ network: "Small", unit: `${store.layer.name}:${store.selection.channel}` }]);
+  assert.deepEqual(root.of("selected"), [{ model: "140", unit: `${store.layer.name}:${store.selection.channel}` }]);
   telling.close();
   assert.equal(root.of("closed").length, 1);
 });

@@ -3,7 +3,7 @@ import { Dialog, InputDialog, showDialog } from "@jupyterlab/apputils";
 import type { NotebookPanel } from "@jupyterlab/notebook";
 import { Asking } from "./asking";
 import { insertCell, type Made, runCode, runInNew } from "./cells";
-import { bytesOf, folderOf, localPath, nameOf, pathFrom, pythonText } from "./files";
+import { bytesOf, codeFor, folderOf, localPath, nameOf, pathFrom, pythonText } from "./files";
 import { panels } from "./panels";
 import { documentInFront, type Site } from "./site";
 
@@ -159,8 +159,7 @@ export async function insertView(site: Site, root: HTMLElement, code: string): P
   const notebook = front.panel;
   const at = notebook.content.widgets.findIndex(({ node }) => node.contains(root));
   const source = at < 0 ? "" : notebook.content.widgets[at].model.sharedModel.source;
-  const net = /\bLens\(\s*([\w.]+(?:\([^()]*\))?)/.exec(source)?.[1] ?? "net";
-  insertCell(site, notebook, code.replace(/\bnet\b/g, net), at < 0 ? undefined : at + 1);
+  insertCell(site, notebook, codeFor(source, code), at < 0 ? undefined : at + 1);
 }
 
 export function stopAll(): void {

@@ -15,6 +15,8 @@ export interface Net {
   kind: "module" | "network" | "session";
   /** The class of the module. */
   of: string;
+  /** Which object of the kernel the module is. */
+  model: string;
   parameters: number;
   device: string;
   training: boolean;

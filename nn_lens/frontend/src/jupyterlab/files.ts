@@ -32,6 +32,33 @@ export function pythonText(text: string): string {
   return JSON.stringify(text);
 }
 
+/**
+ * A panel's code, which calls its network `net`, for the network of the cell that made the panel: what stands first in
+ * `Lens(...)` there. Names inside of texts stay.
+ */
+export function codeFor(cell: string, code: string): string {
+  const net = firstArgument(cell) ?? "net";
+  return code.replace(/"(?:[^"\\]|\\.)*"|\bnet\b/g, (found) => (found === "net" ? net : found));
+}
+
+/** What stands first in the call of a Lens, null where there is none, or a keyword. */
+function firstArgument(cell: string): string | null {
+  const call = /\bLens\(/.exec(cell);
+  if (!call) return null;
+  const start = call.index + call[0].length;
+  const part = /'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[()[\]{},=]/g;
+  part.lastIndex = start;
+  let depth = 0;
+  for (let found = part.exec(cell); found; found = part.exec(cell)) {
+    const [sign] = found;
+    if (depth === 0 && sign === "=") return null;
+    if (depth === 0 && (sign === "," || sign === ")")) return cell.slice(start, found.index).trim() || null;
+    if ("([{".includes(sign)) depth++;
+    else if (")]}".includes(sign)) depth--;
+  }
+  return null;
+}
+
 /** A file with its bytes, whichever drive it is on. */
 export async function bytesOf({ app, trans }: Site, path: string): Promise<File> {
   const model = await app.serviceManager.contents.get(path, { content: true, type: "file", format: "base64" });

@@ -6,8 +6,8 @@ import { Signal } from "@lumino/signaling";
 
 export interface Drawn {
   root: HTMLElement;
-  /** The network's name, which is that of its class where it was not given another. */
-  network: string;
+  /** Which object of the kernel its network is. */
+  model: string;
   unit: string;
   /** What is being made, "" for nothing, and which share of it is done. */
   what: string;
@@ -38,12 +38,12 @@ class Panels {
     return [...this.known.values()].filter(({ root }) => root.isConnected);
   }
 
-  /** The one that was used last inside of a node, if there is none then in sight; of a network's name, if there is one. */
-  front(within: Node | null = null, network = ""): Drawn | null {
-    const all = this.all.reverse();
+  /** The one that was used last inside of a node, if there is none then in sight; `model`: of those of a model. */
+  front(within: Node | null = null, model = ""): Drawn | null {
+    const all = this.all.reverse().filter((drawn) => !model || drawn.model === model);
     const near = all.filter(({ root }) => within?.contains(root));
     const from = near.length ? near : all.filter(({ root }) => root.getClientRects().length > 0);
-    return from.find((drawn) => drawn.network === network) ?? from[0] ?? null;
+    return from[0] ?? null;
   }
 
   /** Asks a panel for something. */
@@ -70,7 +70,7 @@ class Panels {
   }
 
   private take(root: HTMLElement, detail: Partial<Drawn>): void {
-    const drawn = this.known.get(root) ?? { root, network: "", unit: "", what: "", share: null };
+    const drawn = this.known.get(root) ?? { root, model: "", unit: "", what: "", share: null };
     // What told something last stands last; work goes on without being looked at.
     if (detail.unit !== undefined) this.known.delete(root);
     this.known.set(root, Object.assign(drawn, detail));

@@ -52,7 +52,7 @@ class Status extends Widget {
     const { trans } = this;
     const all = panels.all;
     // A panel that is docked is drawn twice.
-    const busy = new Map(all.filter(({ what }) => what).map((each) => [`${each.network} ${each.unit}`, each]));
+    const busy = new Map(all.filter(({ what }) => what).map((each) => [`${each.model} ${each.unit}`, each]));
     const [first] = busy.values();
     const far = first?.share === null || !first ? "" : ` ${Math.round(first.share * 100)} %`;
     const more = busy.size > 1 ? ` ${trans.__("and %1 more", busy.size - 1)}` : "";

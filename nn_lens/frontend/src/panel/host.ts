@@ -62,9 +62,9 @@ export class Host {
     this.tell("insert", { code });
   }
 
-  /** Says which unit of which network is selected. */
-  selected(network: string, unit: string): void {
-    this.tell("selected", { network, unit });
+  /** Says which unit of which model, an object of the kernel, is selected. */
+  selected(model: string, unit: string): void {
+    this.tell("selected", { model, unit });
   }
 
   /** Says what the panel is at. */

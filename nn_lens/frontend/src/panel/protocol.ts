@@ -35,6 +35,8 @@ export interface Layer {
 
 export interface Network {
   name: string;
+  /** Which object of the kernel it is, as the kernel counts them; "" in an exported page. */
+  model: string;
   /** What it reads, the shape of that, and the same as channels, rows and columns; of a volume the number of slices. */
   kind: InputKind;
   shape: number[];

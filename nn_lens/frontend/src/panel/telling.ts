@@ -32,7 +32,7 @@ export class Telling {
     const unit = `${selection.layer}:${selection.channel}`;
     if (unit !== this.unit && this.host.isInPage) {
       this.unit = unit;
-      this.host.selected(network.name, unit);
+      this.host.selected(network.model, unit);
     }
     if (!this.timer && (conversation.busy || this.told)) this.timer = window.setTimeout(() => this.work(), LATER);
   }

@@ -178,8 +178,8 @@ export class SideView {
   /** The unit that the open panel has selected, where a line is its layer; else null. */
   private unitAt({ net, row }: Line): number | null {
     if (!row?.leaf) return null;
-    const panel = panels.front(this.document?.panel.node ?? null, net.of);
-    const at = panel && panel.network === net.of ? panel.unit.lastIndexOf(":") : -1;
+    const panel = panels.front(this.document?.panel.node ?? null, net.model);
+    const at = panel ? panel.unit.lastIndexOf(":") : -1;
     return panel && at >= 0 && panel.unit.slice(0, at) === row.path ? Number(panel.unit.slice(at + 1)) : null;
   }
 
@@ -195,12 +195,12 @@ export class SideView {
     if (!line) return;
     this.list.mark(index);
     const onSign = (event.target as Element).classList.contains("fold");
-    const panel = panels.front(this.document?.panel.node ?? null, line.net.of);
+    const panel = panels.front(this.document?.panel.node ?? null, line.net.model);
     if (event instanceof KeyboardEvent && event.key === "Enter") this.insert(line);
     else if (!line.row?.leaf || onSign) this.fold(line);
     else if (panel) panels.ask(panel, "select", { unit: this.unitOf(line) });
     else {
-      say(this.note, this.site.trans.__("No panel is open; double click opens one."));
+      say(this.note, this.site.trans.__("No panel of this network is open; double click opens one."));
       this.note.hidden = false;
     }
   }
