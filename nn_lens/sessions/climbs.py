@@ -40,6 +40,7 @@ class Climbs:
     ) -> None:  # fmt: skip
         self._net, self._goals, self._seed, self._own, self._steps = net, goals, seed, own, steps
         self._waiting, self._begun = list(goals), list[Climb]()
+        self._first: Run | None = None
         plan = read_goal(net, [goals[self._waiting[0]]])
         self._each = grows(net, plan)
         self._first_alone = self._each or (net.kind == "picture" and min(plan.shape[1:]) > _TOGETHER)
@@ -70,7 +71,9 @@ class Climbs:
 
     def _begin(self, rows: list[int]) -> Climb:
         self._waiting = [row for row in self._waiting if row not in rows]
-        run = Run(self._net, [self._goals[row] for row in rows], steps=self._steps, seed=self._seed, own=self._own)
+        goals = [self._goals[row] for row in rows]
+        run = Run(self._net, goals, steps=self._steps, seed=self._seed, own=self._own, like=self._first)
+        self._first = self._first or run
         climb = Climb(rows, run, run.steps())
         self._begun.append(climb)
         return climb

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -63,6 +64,21 @@ def test_an_image_alone_is_that_of_the_page_to_the_bit():
     alone = nl.maximize(net, "12:3")
     np.testing.assert_array_equal(page.images[1], alone.images[0])
     np.testing.assert_array_equal(nl.maximize(net, "12:3").images, alone.images)
+
+
+def test_what_one_run_knows_of_the_network_changes_nothing_for_the_next():
+    net = deep()
+    first = Run(net, ["12:1"])
+    steps = first.steps()
+    for next_to in ("12:3", "12:6"):
+        for _ in range(5):  # at first it knows the graph alone, then the canvases too
+            next(steps)
+        run, alone = Run(net, [next_to], like=first), Run(net, [next_to])
+        found, wanted = ([step.images for step in each.steps()] for each in (run, alone))
+        np.testing.assert_array_equal(found, wanted)
+        assert run.result().canvases == alone.result().canvases
+    with pytest.raises(nl.LensError):
+        Run(net, ["12:99"], like=first)
 
 
 def test_a_canvas_lies_where_its_neuron_sees_the_same():

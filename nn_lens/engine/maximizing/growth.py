@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from nn_lens.engine.maximizing.ascent import size_of
 from nn_lens.engine.maximizing.batch import Settings
 from nn_lens.engine.maximizing.gradients import Flowing
+from nn_lens.engine.maximizing.graph import GraphFacts
 from nn_lens.engine.maximizing.plan import Plan, read_goal
 from nn_lens.engine.network.inputs import places_of
 from nn_lens.engine.network.network import Network, receptive_field
@@ -26,7 +27,9 @@ from nn_lens.errors import LensError
 
 LARGE = 128  # pixels of a side from which on a canvas grows: below, a step costs little
 _STEPS, _STEPS_LEAST = 96, 48  # until the pictures rest: on large canvases more are dear and add little
-_WORK = 2.4e9  # multiplications and additions of a forward pass; where it is four times as much, half as many steps are taken
+_WORK = (
+    2e9  # multiplications and additions of a forward pass; where it is four times as much, half as many steps are taken
+)
 LOOK, _LOOK_SHARE = 8, 0.4  # the first steps, and the share of the side that their canvas has, whatever the unit sees
 _SHARES = (
     (0.8, 1 / 3),
@@ -35,6 +38,27 @@ _SHARES = (
 _BEYOND = 1.1  # how much larger than that part a canvas is: pictures are shifted and turned
 _WORTH = 0.9  # of the next side: a smaller canvas that is larger than that saves little
 _PROBES = 2  # mixtures of channels whose gradients are looked at
+
+
+@dataclass
+class Known:
+    """What all runs on units of a layer find out of the network, so that the next need not ask: the graph's `facts`, the
+    `sides` of what units really see, and plans on smaller canvases by their longest side, None where it takes none.
+    """
+
+    facts: GraphFacts
+    sides: list[int] | None = None
+    plans: dict[int, Plan | None] = field(default_factory=dict)
+
+    def smaller(self, net: Network, plan: Plan, side: int) -> Plan | None:
+        """A plan on a smaller canvas; None where the network does not take it."""
+        if side not in self.plans:
+            try:
+                self.plans[side] = read_goal(net, plan.goals, [min(side, n) for n in plan.shape[1:]])  # type: ignore[arg-type]
+            except LensError:
+                self.plans[side] = None
+        found = self.plans[side]
+        return None if found is None else found.of(plan.goals)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -80,14 +104,14 @@ def usual_steps(work: float) -> int:
     return int(min(_STEPS, max(_STEPS_LEAST, round(_STEPS * math.sqrt(_WORK / max(work, 1.0))))))
 
 
-def first_stage(whole: Settings, steps: int, settings_of: Callable[[Plan], Settings]) -> Stage:
+def first_stage(whole: Settings, steps: int, settings_of: Callable[[Plan], Settings], known: Known) -> Stage:
     """The canvas of the first steps: small, so that there is something to see at once.
 
     settings_of: makes the settings of a plan with a smaller canvas.
     """
     plan = whole.plan
     if steps > LOOK and grows(whole.net, plan) and whole.parametrization.free is not None:
-        smaller = _smaller(whole.net, plan, int(_LOOK_SHARE * min(plan.shape[1:])))
+        smaller = known.smaller(whole.net, plan, int(_LOOK_SHARE * min(plan.shape[1:])))
         if smaller is not None:
             return Stage(0, settings_of(smaller), _offset(whole.net, plan, smaller), plan.shape)
     return whole_stage(whole, 0)
@@ -99,13 +123,14 @@ def whole_stage(settings: Settings, first: int) -> Stage:
     return Stage(first, settings, (0,) * len(shape[1:]), shape)
 
 
-def later_stages(whole: Settings, steps: int, settings_of: Callable[[Plan], Settings]) -> list[Stage]:
+def later_stages(whole: Settings, steps: int, settings_of: Callable[[Plan], Settings], known: Known) -> list[Stage]:
     """The canvases after the first, small one; the last is whole."""
     plan, net = whole.plan, whole.net
     found: list[Stage] = []
-    taken, sides = LOOK, effective_sides(whole)
+    known.sides = known.sides or effective_sides(whole)
+    taken, sides = LOOK, known.sides
     for (_, share), side, larger in zip(_SHARES, sides, [*sides[1:], min(plan.shape[1:])], strict=True):
-        smaller = _smaller(net, plan, side) if side <= _WORTH * min(larger, *plan.shape[1:]) else None
+        smaller = known.smaller(net, plan, side) if side <= _WORTH * min(larger, *plan.shape[1:]) else None
         if smaller is not None and int(share * steps) > 0:
             found.append(Stage(taken, settings_of(smaller), _offset(net, plan, smaller), plan.shape))
             taken += int(share * steps)
@@ -162,14 +187,6 @@ def _middle(net: Network, plan: Plan, layer: str) -> list[float]:
     if len(centre) != 2 or not all(field.stride):
         return [side / 2 for side in plan.shape[1:]]
     return [field.offset[i] + field.stride[i] * centre[i] + field.size[i] / 2 for i in (0, 1)]
-
-
-def _smaller(net: Network, plan: Plan, side: int) -> Plan | None:
-    """The plan on a smaller canvas; None where the network does not take it."""
-    try:
-        return read_goal(net, plan.goals, [min(side, n) for n in plan.shape[1:]])  # type: ignore[arg-type]
-    except LensError:
-        return None
 
 
 def _offset(net: Network, plan: Plan, smaller: Plan) -> tuple[int, ...]:

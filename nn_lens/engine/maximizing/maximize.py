@@ -21,11 +21,20 @@ from nn_lens.engine.maximizing.ascent import size_of
 from nn_lens.engine.maximizing.batch import Batch, Settings
 from nn_lens.engine.maximizing.figure import inputs_figure
 from nn_lens.engine.maximizing.graph import graph_facts
-from nn_lens.engine.maximizing.growth import LOOK, Stage, first_stage, grows, later_stages, usual_steps, whole_stage
+from nn_lens.engine.maximizing.growth import (
+    LOOK,
+    Known,
+    Stage,
+    first_stage,
+    grows,
+    later_stages,
+    usual_steps,
+    whole_stage,
+)
 from nn_lens.engine.maximizing.linear import in_first_layer, maximizers_of
 from nn_lens.engine.maximizing.notes import Seen, notes_of
 from nn_lens.engine.maximizing.parametrizations import Parametrization
-from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal
+from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal, units_of_one_layer
 from nn_lens.engine.maximizing.revival import Start, revival_for
 from nn_lens.engine.maximizing.starts import first_variables
 from nn_lens.engine.maximizing.transforms import Transform
@@ -177,23 +186,29 @@ class Run:
     """One maximization: its pictures cut into batches that fit the memory. Take the `steps`, then the `result`.
 
     `exact`: whether it starts from exact maximizers of the linear units of a first layer. own: pictures or datasets of the
-    user's: their contrast, and where dead units may start.
+    user's: their contrast, and where dead units may start. like: a run of units of the same layer of the same network on
+    the same canvas, of whose looks at the network it makes use.
     """
 
     @torch.inference_mode(False)
     def __init__(
         self, net: Network, goal: Goal, steps: int | None = None, seed: int | Sequence[int] = 0, size: Any = None,
         parametrization: Parametrization | None = None, transform: Transform | None = None, exact: bool = True,
-        own: Sequence[Any] = (),
+        own: Sequence[Any] = (), like: Run | None = None,
     ) -> None:  # fmt: skip
         self._start = time.perf_counter()
         self.net = as_network(net)
         if steps is not None and (not isinstance(steps, int) or steps < 1):
             raise LensError(f"steps must be 1 or more, a whole number or None, got {steps!r}.")
-        plan = self.plan = read_goal(self.net, goal, size, transform.padding if transform is not None else 0)
-        n = len(plan.names)
+        self.plan: Plan = (
+            read_goal(self.net, goal, size, transform.padding if transform is not None else 0)
+            if like is None
+            else like.plan.of(units_of_one_layer(self.net, goal))
+        )
+        plan, n = self.plan, len(self.plan.names)
         self.seeds = [seed] * n if isinstance(seed, int) else list(seed)
-        facts = self._facts = graph_facts(self.net, plan)
+        self._known: Known = like._known if like is not None else Known(graph_facts(self.net, plan))
+        facts = self._known.facts
         large = grows(self.net, plan)
         self.bytes_each = facts.bytes_each
         self.limit = steps or (usual_steps(facts.work) if large else STEPS)
@@ -207,7 +222,7 @@ class Run:
 
         self.settings, self._settings_of, self._cut = settings(plan), settings, facts.cut
         self._usual = parametrization is None and transform is None and self._cut is None
-        self.stages = [first_stage(self.settings, self.limit if self._usual else 0, settings)]
+        self.stages = [first_stage(self.settings, self.limit if self._usual else 0, settings, self._known)]
         self._stage = self.stages[0]
         starts = self._exact_starts() if exact and parametrization is None else None
         self.exact = starts is not None
@@ -285,7 +300,7 @@ class Run:
     def _grow(self, index: int) -> None:
         """Goes on on a larger canvas, where it is time."""
         if index == LOOK and not self.stages[0].is_whole:
-            self.stages += later_stages(self.settings, self.limit, self._settings_of)
+            self.stages += later_stages(self.settings, self.limit, self._settings_of, self._known)
         for stage in self.stages[1:]:
             if stage.first == index:
                 self._move_to(stage)
@@ -352,7 +367,7 @@ class Run:
         settings, generator = self._stage.settings, self._generator(row, attempt)
         drawn_as = settings.parametrization
         start = drawn_as.start(settings.plan.shape, [generator]).to(self.net.device)
-        settings = replace(settings, lively=self._facts.opened(attempt))
+        settings = replace(settings, lively=self._known.facts.opened(attempt))
         waking = Batch(settings, [row], start.clone(), [generator], _WAKING)
         for _ in range(_WAKING if drawn_as.free is not None else 0):
             waking.step(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,10 @@ class Plan:
         goal = None if self.single is not None else self.goals[picture]
         return goal if isinstance(goal, Unit) else None
 
+    def of(self, goals: tuple[Unit | Direction, ...]) -> Plan:
+        """The same of other units and directions of its layer, none of them at a place of its own."""
+        return replace(self, goals=goals, names=tuple(map(str, goals)))
+
     def objective(self, pictures: Sequence[int]) -> Objective:
         """The objective of some of the pictures, by their numbers."""
         if self.single is not None:
@@ -96,7 +100,7 @@ def read_goal(net: Network, goal: Goal, size: int | Sequence[int] | None = None,
         goals: tuple[Unit | Direction | Objective, ...] = (goal,)
         read, local = goal.layers, goal.layers if goal.local else ()
     else:
-        units = _units_of_one_layer(net, goal)
+        units = units_of_one_layer(net, goal)
         goals, names = units, tuple(map(str, units))
         read = (units[0].layer,)
         local = () if any(isinstance(u, Unit) and u.place for u in units) else read
@@ -124,7 +128,12 @@ def _check(net: Network, goal: Objective) -> None:
             net[net.layer_and_token(name)[0]].require_shown()
 
 
-def _units_of_one_layer(net: Network, goal: Any) -> tuple[Unit | Direction, ...]:
+def units_of_one_layer(net: Network, goal: Any) -> tuple[Unit | Direction, ...]:
+    """The units and directions of a goal that is no objective.
+
+    Raises:
+        LensError: the network does not have them, or they are of different layers.
+    """
     if not isinstance(goal, (Unit, str, Direction, Iterable)):
         raise LensError(
             f'A goal is a Unit or its text "layer:channel", a Direction, an Objective, or a list; got {goal!r}.'
