@@ -44,11 +44,15 @@ AFTER = """
     channel.port2.postMessage(0);
   });
   // The end of the frame whose drawing makes the test true: views draw in animation frames and change attributes there.
-  window.when = (test) => new Promise((done) => {
+  window.when = (test) => new Promise((done, fail) => {
     if (test()) return done(window.ended());
+    const root = document.querySelector('.nn-lens');
+    const seen = () => JSON.stringify({ ...root.dataset, map: root.querySelector('canvas.map').outerHTML });
+    const late = setTimeout(() => fail(new Error(`not within 20 s: ${test}, ${seen()}`)), 20_000);
     const observer = new MutationObserver(() => {
       if (!test()) return;
       observer.disconnect();
+      clearTimeout(late);
       done(window.ended());
     });
     observer.observe(document.querySelector('.nn-lens'), { attributes: true, subtree: true, childList: true, characterData: true });
@@ -73,19 +77,20 @@ LAYERS = """async () => {
   const layer = () => document.querySelector('.nn-lens').dataset.unit.replace(/:[^:]*$/, '');
   const shown = () => map.dataset.shown.includes(' ' + layer() + ':') && !map.matches('.stale');
   const count = Number(slider.max) + 1;
-  const names = [];
+  const names = new Map(); // of those that have maps
   for (let i = 0; i < count; i++) {
     set(i);
     await window.after();
-    await window.when(shown);
-    names.push(layer());
+    await window.when(() => map.hidden || shown());
+    if (!map.hidden) names.set(i, layer());
   }
   const times = [];
+  const there = [...names.keys()];
   for (let n = 0; n < 100; n++) {
-    const i = (n * 7) % count;
+    const i = there[(n * 7) % there.length];
     const start = performance.now();
     set(i);
-    times.push((await window.when(() => slider.value === String(i) && layer() === names[i] && shown())) - start);
+    times.push((await window.when(() => slider.value === String(i) && layer() === names.get(i) && shown())) - start);
     await new Promise((done) => setTimeout(done, 30));
   }
   return times;
