@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from models import squeezenet
 from torch import nn
 
 import nn_lens as nl
 from nn_lens.engine.maximizing import defaults
 from nn_lens.engine.maximizing.maximize import Run
+from nn_lens.engine.pictures.samples import sample_pictures
 
 
 def reached_by(net, pictures, layer):
@@ -158,3 +160,13 @@ def test_a_unit_that_likes_grey_is_told_from_none():
     (starts,) = run._starts_of_beaten(beaten, np.full((1, *run.plan.shape), 0.5, np.float32))
     assert torch.isfinite(starts).all()
     assert len(starts) == 2
+
+
+def test_photographs_of_others_are_told_of_and_led_to_by_the_networks_own(material):
+    """What answers to the sharpest detail of photographs is no aim where the network was not made for them."""
+    net, unit = squeezenet(material), "features.3:4"
+    found = nl.maximize(net, unit)
+    reached = float(found.notes[0].removeprefix("a real picture reaches "))
+    assert reached > found.activations[0]
+    net.samples.update(sample_pictures(net.input_shape))
+    assert nl.maximize(net, unit).activations[0] >= 0.99 * reached

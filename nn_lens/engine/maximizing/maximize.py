@@ -33,6 +33,7 @@ from nn_lens.engine.maximizing.growth import (
 )
 from nn_lens.engine.maximizing.linear import in_first_layer, maximizers_of
 from nn_lens.engine.maximizing.notes import Seen, notes_of
+from nn_lens.engine.maximizing.own import own_pictures
 from nn_lens.engine.maximizing.parametrizations import Parametrization
 from nn_lens.engine.maximizing.plan import Goal, Plan, read_goal, units_of_one_layer
 from nn_lens.engine.maximizing.revival import Start, revival_for
@@ -144,9 +145,8 @@ def maximize(
         on_step: called with every `Step`.
 
     A picture that no gradient reaches, or that answers with NaN, has a note that says so. Where one of the network's own
-    pictures, or of those that packages ship, drives a unit further than noise led to, the climb ends at that one's
-    contrast, from it or from what was found; a note tells of those that reach more all the same, since the border of
-    the input helps them.
+    pictures drives a unit further than noise led to, the climb ends at that one's contrast, from it or from what was
+    found. A note tells of real pictures, its own or those that packages ship, that reach more all the same.
 
     Raises:
         LensError: units of different layers, a size the network does not take, or a failing forward.
@@ -233,7 +233,7 @@ class Run:
         ]
         self.history: list[np.ndarray] = []
         self._revival = revival_for(self.net, own)
-        self._reached: dict[int, float] = {}  # by real pictures, wherever on them
+        self._own, self._real = own, dict[int, Start]()
 
     def steps(self) -> Iterator[Step]:
         """The steps as they happen."""
@@ -322,7 +322,7 @@ class Run:
         starts = 1 + sum(r < len(self.history) for r in self._revivals)
         tried = f"{self._revival.tried} {self._revival.called}" if self._revival.tried else ""
         return Seen(
-            self.net, self.plan, self._cut, activations, moved, self._dead(), len(self.history), starts, tried, self._reached
+            self.net, self.plan, self._cut, activations, moved, self._dead(), len(self.history), starts, tried, self._real
         )  # fmt: skip
 
     # ---- units that are off, or that real pictures turn on more ----
@@ -388,13 +388,16 @@ class Run:
             yield torch.cat([start, *(self._woken(row, more)[None].cpu() for more in (1, 2))])
 
     def _beaten_by_real(self, activations: np.ndarray) -> dict[int, Start]:
-        """By row, the real picture that drives its unit further than what was found; looked for where canvases are small,
-        on which noise leads a unit less far, and a look at whole pictures costs less than the climb.
+        """By row, the network's own picture that drives its unit further than what was found; looked for where canvases are
+        small, on which noise leads a unit less far, and a look at whole pictures costs less than the climb.
+
+        Photographs of others are only told of: what answers to their sharpest detail is lost with a shift of a pixel.
         """
         usual = self._usual and not self.settings.one_by_one and self.settings.parametrization.free is not None
         real = self._revival.bars(range(len(activations)), self.plan) if usual else {}
-        self._reached = {row: start.reached for row, start in real.items()}
-        return {row: start for row, start in real.items() if start.value > activations[row]}
+        self._real = real
+        own = own_pictures(self.net, self._own) if real else None
+        return {row: start for row, start in real.items() if start.value > activations[row]} if own else {}
 
     def _starts_of_beaten(self, beaten: dict[int, Start], pictures: np.ndarray) -> Iterator[torch.Tensor]:
         """By row, the picture found and the real one, both at the contrast of the real one."""

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from nn_lens.engine.maximizing.plan import Plan
+from nn_lens.engine.maximizing.revival import Start
 from nn_lens.engine.network.network import Network
 
 
 @dataclass(frozen=True)
 class Seen:
     """A run's end: (N,) final `activations`, whether each row `moved` at all, which rows are `dead`, after how many `steps`
-    from how many `starts`; which real pictures were `tried`, and what they `reached` by row. `cut`: the layer at which the
+    from how many `starts`; which real pictures were `tried`, and by row the one that does most. `cut`: the layer at which the
     gradient ends, "" where no one knows, None where it does not.
     """
 
@@ -28,7 +29,7 @@ class Seen:
     steps: int
     starts: int
     tried: str
-    reached: Mapping[int, float]
+    real: Mapping[int, Start]
 
 
 def notes_of(seen: Seen) -> tuple[str, ...]:
@@ -52,8 +53,10 @@ def _note(seen: Seen, row: int, value: float) -> str:
         return f"no gradient in {seen.steps} steps, this is where it started, not a maximum{_broken(seen.net)}"
     if value == 0 and single and "" in single.layers and seen.net.output_kind == "dense":
         return "the class wins at no place of this picture; say where it is looked for, such as logit(index, at=place)"
-    reached = seen.reached.get(row, value)
-    return f"a real picture reaches {reached:.3g}, where the border helps" if reached > value else ""
+    real = seen.real.get(row)
+    if real is None or real.reached <= value:
+        return ""
+    return f"a real picture reaches {real.reached:.3g}{', where the border helps' * (real.value <= value)}"
 
 
 def _why_dead(seen: Seen, moved: bool) -> str:
