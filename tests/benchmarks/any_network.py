@@ -130,6 +130,20 @@ def build(name: str) -> tuple[Any, dict[str, Any]]:
 # ---- one network ----
 
 
+def fixed_statistics() -> Any:
+    """Inside, a normalization by the picture's own statistics gives its gradient to its own place alone."""
+    from torch.overrides import TorchFunctionMode
+
+    class Fixed(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if getattr(func, "__name__", "") not in ("group_norm", "instance_norm"):
+                return result
+            return result.detach() + (args[0] - args[0].detach())
+
+    return Fixed()
+
+
 class Wrong(Exception):
     """A number that is not what plain torch gives."""
 
@@ -290,16 +304,22 @@ class Trial:
         return f"{worked} followed, {reads} read the input itself"
 
     def field(self) -> str:
-        """Every input place with a gradient lies in the box of the middle neuron, and of one at the border."""
+        """Every input place with a gradient lies in the box of the middle neuron, and of one at the border.
+
+        The statistics of GroupNorm and InstanceNorm stand fixed meanwhile, as receptive fields take them.
+        """
         for name in self.layers:
             layer = self.net[name]
             field = self.nl.receptive_field(self.net, name)
             if field.whole or len(layer.layout.grid) != len(field.size):
                 continue
             for place in (tuple(n // 2 for n in layer.layout.grid), tuple(0 for _ in layer.layout.grid)):
-                seen = self._gradient(
-                    lambda x, n=name, p=place: self.net[n].layout.maps(self._plain(n, x))[(0, slice(None), *p)].sum()
-                )
+                with fixed_statistics():
+                    seen = self._gradient(
+                        lambda x, n=name, p=place: (
+                            self.net[n].layout.maps(self._plain(n, x))[(0, slice(None), *p)].sum()
+                        )
+                    )
                 if self.net.kind == "sequence":
                     seen = seen.max(1)
                 where = self.np.argwhere(seen > 0)

@@ -13,7 +13,7 @@ from PIL import Image
 
 import nn_lens as nl
 from nn_lens.engine.pictures.depth import eight_bits
-from nn_lens.engine.pictures.picture import as_image, display_picture, open_image, read_picture
+from nn_lens.engine.pictures.picture import _central_box, as_image, display_picture, open_image, read_picture
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -83,6 +83,20 @@ def test_upright_by_exif():
 
 def test_transparent_is_white():
     assert seen(Image.new("RGBA", (40, 40), (0, 0, 0, 0))).min() == 1
+
+
+def test_every_size_is_read():
+    """Of a side of 79 pixels, the largest part of a picture was a last bit larger than the picture."""
+    pictures = [Image.new("RGB", size, "teal") for size in ((451, 300), (300, 451), (600, 600), (512, 512), (97, 101))]
+    for side in range(8, 260):
+        for shape in ((3, side, side), (3, side, side + 7), (3, side + 13, side)):
+            for picture in pictures:
+                left, top, right, bottom = _central_box(picture, *shape[1:])
+                assert 0 <= left < right <= picture.width
+                assert 0 <= top < bottom <= picture.height
+    for picture in pictures:
+        assert read_picture(picture, (3, 79, 79)).shape == (3, 79, 79)
+        assert display_picture(picture, (3, 158, 145), 448).size[0] > 0
 
 
 def test_the_centre_is_kept():

@@ -397,6 +397,9 @@ def as_network(value: Any) -> Network:
 def receptive_field(net: Network, layer: str) -> ReceptiveField:
     """The theoretical receptive field of a layer's units; exact for convolutions, pooling and their branches.
 
+    A normalization by the picture's own statistics (GroupNorm, InstanceNorm) counts as seeing its own place, as if its mean
+    and deviation stood fixed; by these, any pixel moves any answer a little.
+
     Raises:
         UnknownLayer: no such layer, or it cannot be shown.
 

@@ -229,8 +229,9 @@ def _central_box(image: Image.Image, height: int, width: int) -> tuple[float, fl
     """(left, top, right, bottom) of the largest central part of the proportions height : width."""
     scale = max(height / image.height, width / image.width)
     crop = width / scale, height / scale
-    left, top = (image.width - crop[0]) / 2, (image.height - crop[1]) / 2
-    return left, top, left + crop[0], top + crop[1]
+    # Quotients may be a last bit longer than the picture.
+    left, top = max(0.0, (image.width - crop[0]) / 2), max(0.0, (image.height - crop[1]) / 2)
+    return left, top, min(left + crop[0], image.width), min(top + crop[1], image.height)
 
 
 def flatten(image: Image.Image) -> Image.Image:
