@@ -27,9 +27,8 @@ from nn_lens.errors import LensError
 
 LARGE = 128  # pixels of a side from which on a canvas grows: below, a step costs little
 _STEPS, _STEPS_LEAST = 96, 48  # until the pictures rest: on large canvases more are dear and add little
-_WORK = (
-    2e9  # multiplications and additions of a forward pass; where it is four times as much, half as many steps are taken
-)
+# Multiplications and additions of a forward pass; where it is four times as much, half as many steps are taken.
+_WORK = 2e9
 LOOK, _LOOK_SHARE = 8, 0.4  # the first steps, and the share of the side that their canvas has, whatever the unit sees
 _SHARES = (
     (0.8, 1 / 3),
