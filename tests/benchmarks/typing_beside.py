@@ -3,7 +3,7 @@
     python tests/benchmarks/typing_beside.py
 
 needs the [test] extra and Chromium; two minutes on an idle machine. A notebook of 300 cells, a ResNet-152 in its kernel,
-all its layers unfolded in the side panel. One types into a cell, in turn with the side panel open and closed, while
+whose tree of modules the side panel shows as it begins, folded. One types into a cell, in turn with the side panel open and closed, while
 Chromium samples the page's stack every 250 us. Prints for both the median and 95th percentile of the time from a key to
 the end of the frame that draws it, the requests that the page sent to the kernel meanwhile, and the longest stretch and
 the sum of time with a function of the extension on the stack; and these of a search in the side panel, which shows that

@@ -16,9 +16,16 @@ from nn_lens.engine.maximizing.graph import graph_facts
 from nn_lens.engine.maximizing.plan import read_goal
 
 
-@pytest.mark.parametrize("make", [
-    small, lambda: torchvision_network("squeezenet1_1"), lambda: nl.Network(*NETWORKS["vision transformer"]()[:1], **NETWORKS["vision transformer"]()[1]),
-], ids=["small", "squeezenet", "vision transformer"])  # fmt: skip
+def squeezenet() -> nl.Network:
+    return torchvision_network("squeezenet1_1")
+
+
+def transformer() -> nl.Network:
+    model, options = NETWORKS["vision transformer"]()
+    return nl.Network(model, **options)
+
+
+@pytest.mark.parametrize("make", [small, squeezenet, transformer])
 def test_the_work_is_what_torch_counts(make):
     net = make()
     layer = net.layers[-1].name

@@ -42,7 +42,7 @@ _PROBES = 2  # mixtures of channels whose gradients are looked at
 @dataclass
 class Known:
     """What all runs on units of a layer find out of the network, so that the next need not ask: the graph's `facts`, the
-    `sides` of what units really see, and plans on smaller canvases by their longest side, None where it takes none.
+    `sides` of what units really see, and plans on smaller canvases by the side that was asked for, None where it takes none.
     """
 
     facts: GraphFacts
