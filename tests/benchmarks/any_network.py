@@ -11,6 +11,7 @@ A cell is "works" (numbers checked), "says why" (a LensError), "fault" (another 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,33 @@ def fixed_statistics() -> Any:
             return result.detach() + (args[0] - args[0].detach())
 
     return Fixed()
+
+
+def formulas() -> Any:
+    """Inside, normalizations are made of sums: on the CPU, torch's own give wrong gradients for some orders in memory."""
+    import torch.nn.functional as F
+    from torch.overrides import TorchFunctionMode
+
+    def formula(func: Any, *args: Any, **kwargs: Any) -> Any:
+        given = inspect.signature(func).bind(*args, **kwargs)
+        given.apply_defaults()
+        x, mean, var, weight, bias, own, _momentum, eps = given.arguments.values()
+        one_by_one = func is F.instance_norm
+        if own or mean is None:
+            along = [d for d in range(x.ndim) if d != 1 and not (one_by_one and d == 0)]
+            mean, var = x.mean(along), x.var(along, correction=0)
+        ones = (1,) * (x.ndim - 2)
+        mean, var = (t.reshape(-1, x.shape[1], *ones) for t in (mean, var))
+        x = (x - mean) / (var + eps).sqrt()
+        x = x if weight is None else x * weight.reshape(1, -1, *ones)
+        return x if bias is None else x + bias.reshape(1, -1, *ones)
+
+    class Formulas(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            known = func in (F.batch_norm, F.instance_norm)
+            return formula(func, *args, **(kwargs or {})) if known else func(*args, **(kwargs or {}))
+
+    return Formulas()
 
 
 class Wrong(Exception):
@@ -314,12 +343,10 @@ class Trial:
             if field.whole or len(layer.layout.grid) != len(field.size):
                 continue
             for place in (tuple(n // 2 for n in layer.layout.grid), tuple(0 for _ in layer.layout.grid)):
-                with fixed_statistics():
-                    seen = self._gradient(
-                        lambda x, n=name, p=place: (
-                            self.net[n].layout.maps(self._plain(n, x))[(0, slice(None), *p)].sum()
-                        )
-                    )
+                seen = self._gradient(
+                    lambda x, n=name, p=place: self.net[n].layout.maps(self._plain(n, x))[(0, slice(None), *p)].sum(),
+                    fixed_statistics(),
+                )
                 if self.net.kind == "sequence":
                     seen = seen.max(1)
                 where = self.np.argwhere(seen > 0)
@@ -375,9 +402,10 @@ class Trial:
             handle.remove()
         return kept[0]
 
-    def _gradient(self, score: Callable[[Any], Any]) -> Any:
+    def _gradient(self, score: Callable[[Any], Any], statistics: Any = None) -> Any:
         x = self.x[None].clone().requires_grad_()
-        (gradient,) = self.torch.autograd.grad(score(x), x)
+        with formulas(), statistics or nullcontext():
+            (gradient,) = self.torch.autograd.grad(score(x), x)
         size = gradient[0].abs()
         return (size.sum(0) if self.net.kind in ("picture", "signal", "volume") else size).numpy()
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from nn_lens.engine.network.isolation import Changes, isolated
+from nn_lens.engine.network.sound_gradients import SoundGradients
 from nn_lens.errors import LensError, NetworkError, one_line
 
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
@@ -25,7 +26,7 @@ class Runner:
 
     is_copy: nobody else runs the model. inputs: what makes the model's arguments of a batch, None: the batch is the one
     argument. `changes` says what the model does to itself when it runs, and `answer` takes the tensor that counts out of
-    what it gives; both are found by the first look.
+    what it gives; both are found by the first look, and so is whether it normalizes.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Runner:
     ) -> None:
         self.model, self._is_copy, self.inputs = model, is_copy, inputs
         self.changes: Changes | None = None
+        self._normalizes = True
         self.answer: Callable[[Any], torch.Tensor | None] = _first_look_only
         self._lock = _lock_of(model)
         first = next((p for p in model.parameters() if p.is_floating_point()), None)
@@ -87,8 +89,9 @@ class Runner:
     def first_call(self, x: torch.Tensor) -> Any:
         """As a call, of which nothing is known yet: finds out what the model does to itself."""
         known = self.changes
-        with isolated(self.model, None) as changes:
+        with isolated(self.model, None) as changes, SoundGradients() as gradients:
             answer = self._call(x)
+        self._normalizes = bool(gradients.normalizations)
         if known is not None:
             changes.written |= known.written
             changes.any |= known.any
@@ -145,16 +148,16 @@ class Runner:
         for weight in model.parameters():
             weight.requires_grad_(False)
         twin = Runner(model, is_copy=True, inputs=self.inputs)
-        twin.changes = self.changes
+        twin.changes, twin._normalizes = self.changes, self._normalizes
         return twin
 
     def _call(self, x: torch.Tensor) -> Any:
-        if self.inputs is None:
-            return self.model(x)
-        arguments = self.inputs(x)
-        if isinstance(arguments, Mapping):
-            return self.model(**arguments)
-        return self.model(*arguments) if isinstance(arguments, tuple) else self.model(arguments)
+        arguments = x if self.inputs is None else self.inputs(x)
+        wanted = self._normalizes and torch.is_grad_enabled() and self.device.type == "cpu"
+        with SoundGradients() if wanted else nullcontext():
+            if isinstance(arguments, Mapping):
+                return self.model(**arguments)
+            return self.model(*arguments) if isinstance(arguments, tuple) else self.model(arguments)
 
 
 def _lock_of(model: nn.Module) -> threading.RLock:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from nn_lens.engine.network.functions import ELEMENTWISE
+from nn_lens.engine.network.sound_gradients import SoundGradients
 from nn_lens.engine.reading.flow import Flow, Key, Step
 
 Gains = torch.Tensor
@@ -247,7 +248,7 @@ def _answer_and_gains(step: Step, index: int, gains: Gains, fill: float) -> tupl
         tensor = leaf if i == index else tensor.detach().cpu()
         return tensor.double() if tensor.is_floating_point() else tensor
 
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), SoundGradients():
         answer = step.again(exact)
         (back,) = torch.autograd.grad(answer, leaf, gains)
     return answer.detach(), back
