@@ -21,7 +21,7 @@ from nn_lens.atlas.stored import StoredNetwork
 from nn_lens.atlas.work import SIDES
 from nn_lens.engine.evidence.examples import DatasetExamples
 from nn_lens.engine.evidence.trust import Badge
-from nn_lens.engine.maximizing.maximize import Maximized
+from nn_lens.engine.maximizing.maximized import Maximized
 from nn_lens.engine.network.layer import Layer
 from nn_lens.engine.pictures.datasets import Source, source_of
 from nn_lens.engine.reading.filters import Filters, filter_shape

@@ -18,7 +18,8 @@ from nn_lens.atlas.storage import digest, read_shard, shard, zipped
 from nn_lens.atlas.tasks import SEED, Task
 from nn_lens.engine.evidence import trust as trust_of
 from nn_lens.engine.evidence.badges import badges
-from nn_lens.engine.maximizing.maximize import Maximized, maximize
+from nn_lens.engine.maximizing.maximize import maximize
+from nn_lens.engine.maximizing.maximized import Maximized
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.pictures.datasets import Source
 from nn_lens.engine.reading.filters import filters as filters_of

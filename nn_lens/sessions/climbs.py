@@ -10,7 +10,8 @@ import numpy as np
 
 from nn_lens.engine.maximizing.growth import grows
 from nn_lens.engine.maximizing.inputs import rest
-from nn_lens.engine.maximizing.maximize import Maximized, Run, Step
+from nn_lens.engine.maximizing.maximize import Run
+from nn_lens.engine.maximizing.maximized import Maximized, Step
 from nn_lens.engine.maximizing.plan import read_goal
 from nn_lens.engine.network.network import Network
 from nn_lens.units import Direction, Unit

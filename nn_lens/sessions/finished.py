@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from nn_lens.engine.evidence.example import Example
 from nn_lens.engine.evidence.examples import DatasetExamples
 from nn_lens.engine.evidence.trust import Badge
-from nn_lens.engine.maximizing.maximize import Maximized
+from nn_lens.engine.maximizing.maximized import Maximized
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.reading.filters import Filters
 from nn_lens.errors import LensError, PictureError

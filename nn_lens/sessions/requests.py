@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from nn_lens.engine.maximizing.maximize import STEPS, Maximized
-from nn_lens.engine.maximizing.own import own_pictures
+from nn_lens.engine.maximizing.maximize import STEPS
+from nn_lens.engine.maximizing.maximized import Maximized, Real
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import images
@@ -19,8 +17,8 @@ from nn_lens.engine.pictures.figures import map_figure
 from nn_lens.engine.reading import activations as activations_of
 from nn_lens.engine.reading import arithmetic as arithmetic_of
 from nn_lens.engine.reading import filters as filters_of
-from nn_lens.errors import LensError
 from nn_lens.sessions import finished as finished_of
+from nn_lens.sessions import kept_images
 from nn_lens.sessions.climbs import Climbs
 from nn_lens.sessions.session import Session
 from nn_lens.units import Direction, Unit
@@ -66,7 +64,8 @@ class Page:
 
     `images` (N,C,H,W) in [0,1], of other kinds of input (N,*shape); `activations` (N,), NaN of what is not begun, which is
     grey; `step` counts the steps done, in the mean of the units, of `steps`; `notes` per unit once
-    finished; `preview`: whether there is more to see than the noise that it starts from; `made`: the units that are finished.
+    finished, and `real`, the part of a real picture that leads it further than its image, or None; `preview`: whether there is
+    more to see than the noise that it starts from; `made`: the units that are finished.
     """
 
     units: tuple[Unit | Direction, ...]
@@ -79,6 +78,7 @@ class Page:
     preview: bool = True
     steps: int = STEPS
     made: frozenset[Unit | Direction] = frozenset()
+    real: tuple[Real | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,14 @@ def page(
     it is asked before each step.
     """
     net, version = session.network(), session.running
-    keys = [("negative " if negative else "") + _key(session, unit, seed) for unit in units]
-    found = _kept_images(session, net, keys)
-    found = [_of_atlas(session, unit, seed, negative) if e is None else e for unit, e in zip(units, found, strict=True)]
+    keys = [("negative " if negative else "") + kept_images.key_of(session, unit, seed) for unit in units]
+    found = kept_images.those_kept(session, net, keys)
+    found = [
+        kept_images.of_atlas(session, unit, seed, negative) if e is None else e
+        for unit, e in zip(units, found, strict=True)
+    ]
     if finished_of.alone(session):
-        found = _with_gaps(session, units, found)
+        found = kept_images.with_gaps(session, units, found)
     missing = [i for i, entry in enumerate(found) if entry is None]
     if not missing:
         yield _page(units, found, True, version)
@@ -151,8 +154,8 @@ def page(
     goals = {i: against(net, units[i]) if negative else units[i] for i in missing}  # type: ignore[arg-type]
     sign = -1 if negative else 1
     steps = DRAFT_STEPS if session.settings.quality == "draft" else None
-    climbs = Climbs(net, goals, seed, _sources(session), steps)
-    blank = _entry(climbs.blank, np.nan, 0, "")
+    climbs = Climbs(net, goals, seed, kept_images.sources_of(session), steps)
+    blank = kept_images.entry_of(climbs.blank, np.nan, 0, "")
     found = [blank if entry is None else entry for entry in found]
     made = {unit for i, unit in enumerate(units) if i not in goals}
     while climbs.left:
@@ -161,13 +164,14 @@ def page(
         step = next(climb.steps, None)
         if step is not None:
             for n, i in enumerate(climb.rows):
-                found[i] = _entry(step.images[n], sign * step.activations[n], step.index + 1, "")
+                found[i] = kept_images.entry_of(step.images[n], sign * step.activations[n], step.index + 1, "")
             preview = climb.run.exact or step.index >= PREVIEW_STEP
             yield _page(units, found, False, version, preview, climb.run.limit, made)
             continue
         result = climbs.end(climb)
         for n, i in enumerate(climb.rows):
-            entry = found[i] = _entry(result.images[n], sign * result.activations[n], result.steps, result.notes[n])
+            numbers = sign * result.activations[n], result.steps, result.notes[n]
+            entry = found[i] = kept_images.entry_of(result.images[n], *numbers, result.real[n])
             session.cache.put(keys[i], entry, keep=True)
             made.add(units[i])
         yield _page(units, found, not climbs.left, version, True, climb.run.limit, made)
@@ -223,7 +227,7 @@ def _result(pages: Iterator[Page]) -> Iterator[Maximized | None]:
             yield None
     names = tuple(map(str, found.units))
     no_history = np.zeros((0, len(names)), np.float32)
-    yield Maximized(names, found.images, found.activations, no_history, found.step, 0.0, found.notes)
+    yield Maximized(names, found.images, found.activations, no_history, found.step, 0.0, found.notes, real=found.real)
 
 
 def against(net: Network, unit: Unit) -> Direction:
@@ -231,68 +235,6 @@ def against(net: Network, unit: Unit) -> Direction:
     vector = np.zeros(net[unit.layer].channels)
     vector[unit.channel] = -1
     return Direction(unit.layer, vector.tolist())
-
-
-def _key(session: Session, goal: Unit | Direction, seed: int) -> str:
-    name = str(goal)
-    if isinstance(goal, Direction):
-        name += f" {hashlib.blake2b(np.asarray(goal.vector).tobytes(), digest_size=16).hexdigest()}"
-    quality = " draft" if session.settings.quality == "draft" else ""
-    own = None if finished_of.alone(session) else own_pictures(session.network(), _sources(session))
-    made_for = f" of {own.digest}" if own is not None else ""
-    return f"maximize {metadata.version('nn-lens')} {session.fingerprint()} {name} seed {seed}{quality}{made_for}"
-
-
-def _sources(session: Session) -> list[Any]:
-    return [] if session.dataset is None else [session.dataset]
-
-
-def _kept_images(session: Session, net: Network, keys: Sequence[str]) -> list[Any]:
-    """What is kept of a page, by key None where there is nothing; images of one page have one shape."""
-
-    def fits(entry: Mapping[str, np.ndarray]) -> bool:
-        if set(entry) != {"image", "activation", "steps", "note"}:
-            return False
-        image, numbers = entry["image"], (entry["activation"], entry["steps"])
-        fine = image.dtype == np.float32 and image.ndim == len(net.input_shape) and bool(np.isfinite(image).all())
-        return fine and all(n.ndim == 0 and n.dtype.kind in "fiu" for n in numbers) and entry["note"].dtype.kind == "U"
-
-    found = [session.cache.get(key, fits) for key in keys]
-    shapes = {entry["image"].shape for entry in found if entry is not None}
-    return found if len(shapes) < 2 else [None] * len(found)
-
-
-def _of_atlas(session: Session, unit: Unit | Direction, seed: int, negative: bool) -> Any:
-    """The finished image of a unit, None where there is none."""
-    if not isinstance(unit, Unit) or seed:
-        return None
-    try:
-        image = finished_of.finished(session, lambda atlas: atlas.images(unit, negative))
-    except LensError:
-        return None
-    if image is None:
-        return None
-    return _entry(
-        image.images[0], np.float32(-1 if negative else 1) * image.activations[0], image.steps, image.notes[0]
-    )
-
-
-def _with_gaps(session: Session, units: Sequence[Unit | Direction], found: list[Any]) -> list[Any]:
-    """A page of an atlas without a network: what it does not hold is grey, and says so.
-
-    Raises:
-        LensError: it holds none of it.
-    """
-    there = next((entry for entry in found if entry is not None), None)
-    if there is None:
-        session.atlas.images(units[0])
-        raise LensError(f"The atlas holds no image of {units[0]}.")
-    gap = _entry(np.full_like(there["image"], 0.5), np.float32(np.nan), 0, "not in the atlas")
-    return [gap if entry is None else entry for entry in found]
-
-
-def _entry(image: np.ndarray, activation: Any, steps: int, note: str) -> dict[str, np.ndarray]:
-    return {"image": image, "activation": np.array(activation), "steps": np.array(steps), "note": np.array(note)}
 
 
 def _page(
@@ -303,7 +245,7 @@ def _page(
     return Page(
         tuple(units), np.stack([e["image"] for e in entries]), np.array([e["activation"] for e in entries]),
         max(done) if finished else -(-sum(done) // len(done)), finished, tuple(str(e["note"]) for e in entries), version,
-        preview, steps, frozenset(units if finished else made),
+        preview, steps, frozenset(units if finished else made), tuple(map(kept_images.real_of, entries)),
     )  # fmt: skip
 
 

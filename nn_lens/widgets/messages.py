@@ -97,15 +97,23 @@ def scores(found: Scores, _geometry: Geometry) -> Message:
 
 
 def page(found: Page, geometry: Geometry) -> Message:
-    """Maximizing images side by side in one sheet; of volumes their middle slices."""
+    """Maximizing images side by side in one sheet, of volumes their middle slices; in another the real pictures that lead
+    further, where there are any.
+    """
     tiles = charts.charts(found.images, geometry.kind)
+    real = [r for r in found.real if r is not None]
     head: dict[str, Any] = {
         "layer": found.units[0].layer, "channels": [u.channel for u in found.units if isinstance(u, Unit)],
         "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "steps": found.steps, "finished": found.finished,
         "made": [u.channel for u in found.units if isinstance(u, Unit) and u in found.made],
         "activations": [float(a) if a == a else None for a in found.activations], "notes": list(found.notes),
+        "reached": [None if r is None else r.activation for r in found.real],
     }  # fmt: skip
-    return head, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
+    buffers = [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
+    if real:
+        of_real = charts.charts(np.stack([r.image for r in real]), geometry.kind)
+        buffers.append(images.encode(images.sheet(of_real, columns=len(real)), lossless=found.finished))
+    return head, buffers
 
 
 def here(found: Page, geometry: Geometry) -> Message:

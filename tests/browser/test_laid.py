@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from models import squeezenet
 from torch import nn
 from zoo import Vision
 
@@ -81,6 +82,26 @@ def test_the_numbers_of_a_kernel_are_whole(shown):
     assert shown_there == pytest.approx(exact.tolist(), abs=0.01)
     panel.page.select_option(".nn-lens .kernel-lab select[aria-label=kernel]", label="edges (Laplace)")
     panel.wait(".kernel-lab .cells", "e.rows.length === 3")
+    assert faults_of(panel) == []
+
+
+def test_a_real_picture_that_leads_a_unit_further_comes_first(shown, material):
+    lens = nl.Lens(squeezenet(material), unit="features.3:4", view="maximization")
+    panel = shown(lens, *SIZES["narrow"])
+    panel.wait(".card.maximization", "e.dataset.shown.endsWith('finished')")
+    tile = panel.page.locator(".nn-lens .maximization .tile[aria-pressed=true]")
+    real, image = tile.locator("canvas").all()
+    assert real.get_attribute("aria-label").startswith("Part of a real picture that leads features.3:4 further")
+    assert image.get_attribute("aria-label").startswith("Maximizing image of features.3:4")
+    reached = float(tile.locator(".much").inner_text().removeprefix("real "))
+    found = nl.maximize(lens.session.net, "features.3:4")
+    assert reached == pytest.approx(found.real[0].activation, rel=1e-2)
+    assert reached > found.activations[0]
+    note = panel.page.locator(".nn-lens .maximization .note").inner_text()
+    assert note.startswith(f"unit 4: {found.notes[0]}, more than its image")
+    # Others on the page have their image alone, and none of them is called dead.
+    assert panel.page.locator(".nn-lens .maximization .tile canvas.corner:visible").count() < 6
+    assert "dead" not in panel.page.locator(".nn-lens .maximization").inner_text()
     assert faults_of(panel) == []
 
 

@@ -168,5 +168,13 @@ def test_photographs_of_others_are_told_of_and_led_to_by_the_networks_own(materi
     found = nl.maximize(net, unit)
     reached = float(found.notes[0].removeprefix("a real picture reaches "))
     assert reached > found.activations[0]
+    (real,) = found.real
+    assert real.activation == pytest.approx(reached, rel=1e-2)
+    assert real.image.shape == found.images[0].shape
+    with net.evaluation(), torch.no_grad():
+        maps = net.outputs(torch.from_numpy(real.image)[None], ["features.3"])["features.3"]
+    middle = [n // 2 for n in maps.shape[2:]]
+    assert float(maps[0, 4, *middle]) == pytest.approx(real.activation, rel=1e-3)
+    assert f"{real.activation:.3g}, real" in found.figure().axes[0].get_title()
     net.samples.update(sample_pictures(net.input_shape))
     assert nl.maximize(net, unit).activations[0] >= 0.99 * reached

@@ -17,7 +17,7 @@ import torch
 from models import small
 
 import nn_lens as nl
-from nn_lens.sessions import requests
+from nn_lens.sessions import kept_images, requests
 from nn_lens.sessions.cache import Cache
 
 
@@ -353,14 +353,14 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     [
         {"image": np.ones((3, 2, 2), np.float32)}, {"image": np.ones(3, np.float32)}, {"image": None},
         {"image": np.full((3, 9, 9), np.nan, np.float32)}, {"activation": np.ones(2)}, {"note": np.array(3)},
-        {"steps": np.array("many")}, {"more": np.ones(1)},
+        {"steps": np.array("many")}, {"more": np.ones(1)}, {"real": np.ones((3, 2, 2), np.float32)},
     ],
     ids=str,
 )  # fmt: skip
 def test_an_edited_image_is_made_again_whatever_its_digest_says(tmp_path, change):
     session = nl.Session(small(), cache=tmp_path)
     found = page(session, 0, 1)[-1]
-    keys = session.run(lambda s: iter([[requests._key(s, nl.Unit("3", c), 0) for c in (0, 1)]]))[0]
+    keys = session.run(lambda s: iter([[kept_images.key_of(s, nl.Unit("3", c), 0) for c in (0, 1)]]))[0]
     kept = {**session.cache.get(keys[0]), **change}
     session.cache.put(keys[0], {name: a for name, a in kept.items() if a is not None}, keep=True)
     session.close()

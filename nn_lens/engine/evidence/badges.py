@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nn_lens.engine.evidence import trust
 from nn_lens.engine.evidence.examples import DatasetExamples
 from nn_lens.engine.maximizing import restarts
-from nn_lens.engine.maximizing.maximize import Maximized
+from nn_lens.engine.maximizing.maximized import Maximized
 from nn_lens.engine.network.network import Network
 from nn_lens.units import Unit
 

@@ -17,7 +17,8 @@ import torch
 from nn_lens.engine.evidence.disturbances import disturbances
 from nn_lens.engine.evidence.examples import DatasetExamples, dataset_examples
 from nn_lens.engine.maximizing.figure import inputs_figure
-from nn_lens.engine.maximizing.maximize import Maximized, maximize
+from nn_lens.engine.maximizing.maximize import maximize
+from nn_lens.engine.maximizing.maximized import Maximized
 from nn_lens.engine.maximizing.plan import central_neurons
 from nn_lens.engine.maximizing.restarts import Restarts, restarts
 from nn_lens.engine.network.arrays import as_numpy, correlations

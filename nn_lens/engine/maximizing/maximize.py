@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ import torch
 from nn_lens.engine.maximizing import defaults, parametrizations
 from nn_lens.engine.maximizing.ascent import size_of
 from nn_lens.engine.maximizing.batch import Batch, Settings
-from nn_lens.engine.maximizing.figure import inputs_figure
 from nn_lens.engine.maximizing.graph import graph_facts
 from nn_lens.engine.maximizing.growth import (
     LOOK,
@@ -32,6 +30,7 @@ from nn_lens.engine.maximizing.growth import (
     whole_stage,
 )
 from nn_lens.engine.maximizing.linear import in_first_layer, maximizers_of
+from nn_lens.engine.maximizing.maximized import Maximized, Real, Step
 from nn_lens.engine.maximizing.notes import Seen, notes_of
 from nn_lens.engine.maximizing.own import own_pictures
 from nn_lens.engine.maximizing.parametrizations import Parametrization
@@ -41,11 +40,7 @@ from nn_lens.engine.maximizing.starts import first_variables
 from nn_lens.engine.maximizing.transforms import Transform
 from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.network import Network, as_network
-from nn_lens.engine.pictures.results import Result
 from nn_lens.errors import LensError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 STEPS = 128  # until the pictures rest
 MEMORY = 512 << 20  # bytes that one batch may keep for its backward pass
@@ -54,62 +49,6 @@ _FINISHED = 16  # steps by which a unit that can be on has to be: a shorter run 
 _OFF = 4  # last steps at exactly 0, after which a unit counts as off
 _WAKING = 40  # steps through more rectifiers that a unit without a gradient gets
 _SETTLING = 32  # steps without transforms that a unit gets which is off on its own final picture; later ones are short
-
-
-class Step:
-    """One step of the loop: `index` from 0, `images` as `Maximized` has them, (N,) `activations` of the moved pictures.
-
-    `canvas` (height, width, or as many sides as an input has): the part of the images, around the neuron, that this step was taken on; the rest is grey.
-    """
-
-    def __init__(self, index: int, pictures: torch.Tensor, activations: np.ndarray, stage: Stage) -> None:
-        self.index = index
-        self.activations = activations
-        self.canvas = stage.sides
-        self._pictures, self._stage = pictures, stage
-
-    @cached_property
-    def images(self) -> np.ndarray:
-        """(N,*canvas) float32, pictures in [0,1], as they were when the activations were read."""
-        return as_numpy(self._stage.framed(self._pictures))
-
-    def __repr__(self) -> str:
-        return f"Step({self.index}, activations {np.round(self.activations, 3).tolist()})"
-
-
-@dataclass(frozen=True, repr=False)
-class Maximized(Result):
-    """Maximizing images: (N,C,H,W) `images` in [0,1] and what they reach; inputs of other kinds likewise (N,*canvas).
-
-    `activations` (N,): the goal's own value on the final, untransformed pictures. `history` (steps,N): its value
-    at each step on the moved pictures of the canvas of that step: `canvases` says from which step on it had which sides. `notes`: "" or why a picture is dead, or no maximum. `kind` of input. `remark`: "",
-    or why the canvas is the whole input.
-    """
-
-    goals: tuple[str, ...]
-    images: np.ndarray
-    activations: np.ndarray
-    history: np.ndarray
-    steps: int
-    seconds: float
-    notes: tuple[str, ...]
-    kind: str = "picture"
-    remark: str = ""
-    canvases: tuple[tuple[int, tuple[int, ...]], ...] = ()
-
-    @property
-    def alt_text(self) -> str:
-        """What the figure shows."""
-        first = f"{self.goals[0]} at activation {self.activations[0]:.3g}"
-        more = f" and {len(self.goals) - 1} more" if len(self.goals) > 1 else ""
-        what = "image" if self.kind == "picture" else self.kind
-        noted = f" ({self.notes[0]})" if self.notes and self.notes[0] else ""
-        return f"Maximizing {what} of {first}{noted}{more}{self.remark and f', {self.remark}'}"
-
-    def figure(self) -> Figure:
-        """A tile or panel per picture, signal, volume, sequence or vector, with its goal and activation."""
-        titles = [f"{g}  {a:.3g}" for g, a in zip(self.goals, self.activations, strict=True)]
-        return inputs_figure(self.kind, self.images, titles)
 
 
 def maximize(
@@ -264,9 +203,10 @@ class Run:
         history = np.stack(self.history) if self.history else np.zeros((0, len(self.plan.names)), np.float32)
         seconds = time.perf_counter() - self._start
         notes = notes_of(self._seen(activations)) if self.history else ("",) * len(activations)
+        real = tuple(self._real_that_beats(row, value) for row, value in enumerate(activations.tolist()))
         return Maximized(
             self.plan.names, pictures, activations, history, len(self.history), seconds, notes, self.net.kind,
-            self.plan.remark, tuple((stage.first, stage.sides) for stage in self.stages),
+            self.plan.remark, tuple((stage.first, stage.sides) for stage in self.stages), real,
         )  # fmt: skip
 
     # ---- where it begins ----
@@ -398,6 +338,10 @@ class Run:
         self._real = real
         own = own_pictures(self.net, self._own) if real else None
         return {row: start for row, start in real.items() if start.value > activations[row]} if own else {}
+
+    def _real_that_beats(self, row: int, activation: float) -> Real | None:
+        real = self._real.get(row)
+        return Real(as_numpy(real.canvas), real.value) if real is not None and real.value > activation else None
 
     def _starts_of_beaten(self, beaten: dict[int, Start], pictures: np.ndarray) -> Iterator[torch.Tensor]:
         """By row, the picture found and the real one, both at the contrast of the real one."""

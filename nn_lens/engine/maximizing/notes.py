@@ -56,7 +56,9 @@ def _note(seen: Seen, row: int, value: float) -> str:
     real = seen.real.get(row)
     if real is None or real.reached <= value:
         return ""
-    return f"a real picture reaches {real.reached:.3g}{', where the border helps' * (real.value <= value)}"
+    if real.value > value:
+        return f"a real picture reaches {real.value:.3g}"
+    return f"a real picture reaches {real.reached:.3g}, where the border helps"
 
 
 def _why_dead(seen: Seen, moved: bool) -> str:

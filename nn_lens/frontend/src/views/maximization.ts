@@ -22,17 +22,56 @@ export interface Page {
   /** null: not begun, and grey. */
   activations: (number | null)[];
   notes: string[];
+  /** What a unit reaches on a real picture that leads it further than its image does; null: there is none. */
+  reached?: (number | null)[];
   weights: number;
   sheet: ImageBitmap | null;
+  /** Those real pictures, side by side. */
+  real: ImageBitmap | null;
 }
 
-export async function decodePage(head: Message, [sheet]: DataView[]): Promise<Page> {
-  return { ...(head as unknown as Page), sheet: await bitmap(sheet) };
+export async function decodePage(head: Message, [sheet, real]: DataView[]): Promise<Page> {
+  return { ...(head as unknown as Page), sheet: await bitmap(sheet), real: await bitmap(real) };
+}
+
+/** What a unit wants most: its image, or a real picture that leads it further, and then the image in its corner. */
+export class Wanted {
+  readonly canvas = el("canvas", { role: "img", "aria-label": phrase("card.absent") });
+  private readonly corner = el("canvas", { role: "img", class: "corner", hidden: true });
+
+  constructor(private readonly root: HTMLElement) {
+    root.append(this.canvas);
+  }
+
+  /** Draws unit `index` of a page, and gives what the picture reaches that comes first. */
+  paint(page: Page, index: number, alt: string, altOfReal: (value: string) => string): string {
+    const value = page.activations[index];
+    const reached = page.reached?.[index] ?? null;
+    const { canvas, corner } = this;
+    const first = reached !== null && page.real !== null;
+    if (first && !corner.isConnected) this.root.append(corner);
+    corner.hidden = !first;
+    const image = first ? corner : canvas;
+    if (page.sheet) drawFrom(image, page.sheet, index, page.channels.length);
+    image.setAttribute("aria-label", alt);
+    if (!first || !page.real || !page.reached) return value === null ? "…" : short(value);
+    const real = page.reached.slice(0, index).filter((each) => each !== null).length;
+    drawFrom(canvas, page.real, real, page.reached.filter((each) => each !== null).length);
+    canvas.setAttribute("aria-label", altOfReal(short(reached)));
+    return phrase("page.real", { value: short(reached) });
+  }
+
+  /** Nothing, and why. */
+  clear(why: string): void {
+    this.canvas.width = this.canvas.height = 1;
+    this.canvas.setAttribute("aria-label", why);
+    this.corner.hidden = true;
+  }
 }
 
 interface Tile {
   root: HTMLButtonElement;
-  canvas: HTMLCanvasElement;
+  wanted: Wanted;
   caption: HTMLElement;
 }
 
@@ -101,7 +140,8 @@ export class MaximizationView extends View {
     if (!page) return this.store.conversation.lost ? GONE : phrase("page.waiting");
     if (!page.finished) return phrase("page.running", { step: Math.min(page.step, page.steps), steps: page.steps });
     const note = page.notes[page.channels.indexOf(channel)];
-    if (note) return phrase("page.note", { channel, note });
+    const first = page.reached?.[page.channels.indexOf(channel)] ?? null;
+    if (note) return phrase(first === null ? "page.note" : "page.noteOfReal", { channel, note });
     return phrase(this.store.network.kind === "volume" ? "page.doneOfVolumes" : "page.done", { step: page.step });
   }
 
@@ -132,28 +172,36 @@ export class MaximizationView extends View {
 
   private lay(count: number): void {
     while (this.tiles.length < count) {
-      const canvas = el("canvas", { role: "img", "aria-label": phrase("card.absent") });
       const caption = el("span", { class: "caption" });
       const index = this.tiles.length;
       const choose = () => this.store.sight.select(this.store.selection.layer, this.channels()[index]);
-      const root = el("button", { type: "button", class: "tile", onclick: choose }, canvas, caption);
-      this.tiles.push({ root, canvas, caption });
+      const root = el("button", { type: "button", class: "tile", onclick: choose });
+      const wanted = new Wanted(root);
+      root.append(caption);
+      this.tiles.push({ root, wanted, caption });
       this.body.append(root);
     }
     // A last page of few units takes the room of a whole one, so that nothing below it moves.
     for (const [i, { root }] of this.tiles.entries()) root.classList.toggle("none", i >= count);
   }
 
-  private paint({ root, canvas, caption }: Tile, page: Page, index: number): void {
+  private paint({ root, wanted, caption }: Tile, page: Page, index: number): void {
     const channel = page.channels[index];
-    if (page.sheet) drawFrom(canvas, page.sheet, index, page.channels.length);
     const value = page.activations[index];
-    const activation = value === null ? "…" : short(value);
     const note = page.notes[index];
-    write(caption, this.store.nameOf(page.layer, channel), activation + (note ? phrase("page.dead") : ""));
     const unit = `${page.layer}:${channel}`;
-    const alt = this.phrase(value === null ? "image.notBegun" : "image.alt", { unit, value: activation });
-    canvas.setAttribute("aria-label", note ? `${alt}; ${note}` : alt);
+    const alt = this.phrase(value === null ? "image.notBegun" : "image.alt", {
+      unit,
+      value: value === null ? "…" : short(value),
+    });
+    const reached = wanted.paint(page, index, note ? `${alt}; ${note}` : alt, (most) =>
+      phrase("image.ofReal", { unit, value: most }),
+    );
+    write(
+      caption,
+      this.store.nameOf(page.layer, channel),
+      reached + (note.startsWith("dead") ? phrase("page.dead") : ""),
+    );
     root.dataset.channel = String(channel);
   }
 

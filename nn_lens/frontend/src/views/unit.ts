@@ -6,10 +6,12 @@ import { drawFrom } from "../drawing/sheet";
 import { drawTile, type Stack, valueAt } from "../drawing/tiles";
 import type { Store } from "../panel/store";
 import { cut, phrase, placeInWords } from "../panel/words";
+import { Wanted } from "./maximization";
 import { View } from "./view";
 
 interface Tile {
   root: HTMLElement;
+  wanted: Wanted;
   canvas: HTMLCanvasElement;
   caption: HTMLElement;
   drawn: string;
@@ -124,11 +126,11 @@ export class UnitView extends View {
     const key = `${layer}:${channel} ${page?.step} ${page?.finished} ${page?.weights}`;
     const reached = page?.activations[index] ?? null;
     if (page?.sheet && reached !== null && most.drawn !== key) {
-      drawFrom(most.canvas, page.sheet, index, page.channels.length);
+      const unit = `${layer}:${channel}`;
+      const alt = this.phrase("image.alt", { unit, value: short(reached) });
+      const value = most.wanted.paint(page, index, alt, (more) => phrase("image.ofReal", { unit, value: more }));
       most.drawn = key;
-      const value = short(reached);
       write(most.caption, phrase("unit.most"), value);
-      most.canvas.setAttribute("aria-label", this.phrase("image.alt", { unit: `${layer}:${channel}`, value }));
     }
     if (page?.finished && reached === null) {
       const note = page.notes[index] || phrase("unit.noImage");
@@ -155,9 +157,8 @@ export class UnitView extends View {
   private forget(of: Tile, layer: string): void {
     if (!of.drawn || of.drawn.startsWith(`${layer}:`)) return;
     of.drawn = "";
-    of.canvas.width = of.canvas.height = 1;
+    of.wanted.clear(phrase("card.absent"));
     say(of.caption, phrase(of === this.most ? "unit.waiting" : "unit.waitingLeast"));
-    of.canvas.setAttribute("aria-label", phrase("card.absent"));
   }
 
   private drawMap(): void {
@@ -207,9 +208,8 @@ export class UnitView extends View {
     stale(of, false);
     say(of.caption, caption);
     of.root.title = why;
-    of.canvas.setAttribute("aria-label", why);
     of.drawn = "";
-    of.canvas.width = of.canvas.height = 1;
+    of.wanted.clear(why);
   }
 }
 
@@ -225,9 +225,11 @@ function strongestPlane(stack: Stack, channel: number): number {
 }
 
 function tile(waiting = phrase("unit.waiting")): Tile {
-  const canvas = el("canvas", { role: "img", "aria-label": phrase("card.absent") });
+  const root = el("figure", {});
+  const wanted = new Wanted(root);
   const caption = el("figcaption", { class: "caption" }, waiting);
-  return { root: el("figure", {}, canvas, caption), canvas, caption, drawn: "" };
+  root.append(caption);
+  return { root, wanted, canvas: wanted.canvas, caption, drawn: "" };
 }
 
 function stale(of: Tile, is: boolean): void {
