@@ -10,7 +10,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from email.message import Message
 from email.parser import BytesParser
@@ -246,6 +248,36 @@ def test_its_doctor_finds_everything_well(installed, tmp_path, no_node):
     assert f"ok      nn-lens {VERSION}" in said
     assert f"JupyterLab extension {VERSION}" in said
     assert "PROBLEM" not in said
+
+
+def test_the_extension_is_active_once_installed_and_gone_once_uninstalled(wheel, tmp_path, no_node):
+    """In an environment of its own that finds JupyterLab here."""
+    folder = tmp_path / "environment"
+    venv.create(folder)
+    python = str(next(f for f in (folder / "bin" / "python", folder / "Scripts" / "python.exe") if f.exists()))
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(run(python, "-c", code, folder=tmp_path).strip())
+    (packages / "here.pth").write_text(sysconfig.get_path("purelib"))
+    own = {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_PATH": "", "JUPYTER_PLATFORM_DIRS": "0"}
+
+    def jupyter(*command: str) -> str:
+        done = subprocess.run(
+            [python, "-m", "jupyter", *command], env={**os.environ, **own}, capture_output=True, text=True
+        )
+        return re.sub(r"\x1b\[\d+m", "", done.stdout + done.stderr)
+
+    before = files_in(folder)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "-q", "--no-deps", str(wheel), folder=tmp_path, **no_node)
+    where = run(python, "-c", "import nn_lens.server; print(nn_lens.__file__)", folder=tmp_path).strip()
+    assert Path(where).is_relative_to(packages)
+    listed = jupyter("labextension", "list")
+    assert re.search(rf"{re.escape(str(folder))}.*\n(?:.*\n)*?.*nn-lens v{re.escape(VERSION)} enabled OK", listed), (
+        listed
+    )
+    assert re.search(r"nn_lens\.server enabled|nn_lens enabled", jupyter("server", "extension", "list"))
+    run(*pip, "uninstall", "-q", "-y", "nn-lens", folder=tmp_path, **no_node)
+    assert files_in(folder) == before
 
 
 def test_the_front_end_here_is_current():

@@ -134,9 +134,13 @@ def _smaller(head: Mapping[str, Any], buffers: list[bytes]) -> list[bytes]:
     """Maximizing images as JPEG, which is a tenth of what is sent to a live panel; all else as it is."""
     if head["type"] not in ("page", "negative"):
         return buffers
+    return [_jpeg(sheet) for sheet in buffers]
+
+
+def _jpeg(sheet: bytes) -> bytes:
     file = io.BytesIO()
-    Image.open(io.BytesIO(buffers[0])).convert("RGB").save(file, "JPEG", quality=88, optimize=True)
-    return [file.getvalue()]
+    Image.open(io.BytesIO(sheet)).convert("RGB").save(file, "JPEG", quality=88, optimize=True)
+    return file.getvalue()
 
 
 def _textual(value: Any) -> Any:

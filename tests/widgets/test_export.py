@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 
@@ -14,7 +15,9 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 import nn_lens as nl
+from nn_lens.engine.pictures import images
 from nn_lens.sessions import evidence, prints
+from nn_lens.widgets import export
 from nn_lens.widgets.table import TABLE
 
 
@@ -279,3 +282,12 @@ def test_a_page_says_what_it_holds(tmp_path):
     assert said[1].startswith("nn-lens: ")
     assert "2 layers, 0, 3, all units of each, and the evidence of 3:2." in re.sub(r" for the picture \w+", "", said[2])
     lens.close()
+
+
+def test_images_and_the_real_pictures_that_lead_further_are_both_made_smaller():
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16 * 3, 3), dtype=np.uint8)
+    sheets = [images.encode(sheet, lossless=True) for sheet in (noise, noise[:, :16])]
+    smaller = export._smaller({"type": "page"}, sheets)
+    assert [Image.open(io.BytesIO(sheet)).size for sheet in smaller] == [(48, 16), (16, 16)]
+    assert all(len(small) < len(sheet) for small, sheet in zip(smaller, sheets, strict=True))
+    assert export._smaller({"type": "maps"}, sheets) == sheets
