@@ -260,10 +260,8 @@ def test_the_extension_is_active_once_installed_and_gone_once_uninstalled(wheel,
     (packages / "here.pth").write_text(sysconfig.get_path("purelib"))
     own = {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_PATH": "", "JUPYTER_PLATFORM_DIRS": "0"}
 
-    def jupyter(*command: str) -> str:
-        done = subprocess.run(
-            [python, "-m", "jupyter", *command], env={**os.environ, **own}, capture_output=True, text=True
-        )
+    def said_by(module: str) -> str:
+        done = subprocess.run([python, "-m", module, "list"], env={**os.environ, **own}, capture_output=True, text=True)
         return re.sub(r"\x1b\[\d+m", "", done.stdout + done.stderr)
 
     before = files_in(folder)
@@ -271,11 +269,11 @@ def test_the_extension_is_active_once_installed_and_gone_once_uninstalled(wheel,
     run(*pip, "install", "-q", "--no-deps", str(wheel), folder=tmp_path, **no_node)
     where = run(python, "-c", "import nn_lens.server; print(nn_lens.__file__)", folder=tmp_path).strip()
     assert Path(where).is_relative_to(packages)
-    listed = jupyter("labextension", "list")
+    listed = said_by("jupyterlab.labextensions")
     assert re.search(rf"{re.escape(str(folder))}.*\n(?:.*\n)*?.*nn-lens v{re.escape(VERSION)} enabled OK", listed), (
         listed
     )
-    assert re.search(r"nn_lens\.server enabled|nn_lens enabled", jupyter("server", "extension", "list"))
+    assert re.search(r"nn_lens\.server +OK", said_by("jupyter_server.extension.serverextension"))
     run(*pip, "uninstall", "-q", "-y", "nn-lens", folder=tmp_path, **no_node)
     assert files_in(folder) == before
 
