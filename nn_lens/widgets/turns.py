@@ -2,6 +2,9 @@
 
 JupyterLab sends the messages of widgets to threads beside the running cell where the kernel has them (subshells), and
 traits know no threads: while one takes over a state from the browser, what another sets is neither told nor sent.
+
+Around each message of a widget, ipykernel lets all who listen know that a cell ends, and matplotlib then shows and closes the
+figures that it finds. On a thread beside the running cell these are the cell's own, half drawn: there nobody is told.
 """
 
 from __future__ import annotations
@@ -15,6 +18,18 @@ TURN = threading.RLock()
 
 class TakesTurns:
     """A widget whose messages and traits are one thread's at a time."""
+
+    def open(self) -> None:
+        """Has the widget take messages from now on."""
+        super().open()  # type: ignore[misc]
+        comm = self.comm  # type: ignore[attr-defined]
+        handle_at_an_end = comm.handle_msg
+
+        def handle(message: Any) -> None:
+            at_an_end = threading.current_thread() is threading.main_thread()
+            (handle_at_an_end if at_an_end else self._handle_msg)(message)
+
+        comm.handle_msg = handle
 
     def _handle_msg(self, msg: Any) -> None:
         with TURN:

@@ -101,7 +101,7 @@ def row(url: str, chromium) -> dict[str, str]:
         found["beside"] = f"{sum(moved(panel, layer) for layer in range(1, 6))} of 5"
         notebook.wait_for_kernel()
         page.wait_for_timeout(1000)
-        images = page.locator(".jp-NotebookPanel .jp-OutputArea-output img").count()
+        images = page.locator(".jp-Notebook .jp-RenderedImage img").count()
         found["figure"] = "yes" if images == 1 and notebook.python("result = ended") == [1] else "no"
     except Exception as error:
         found["problem"] = str(error).splitlines()[0][:80]
@@ -116,7 +116,7 @@ def moved(panel: Panel, layer: int) -> bool:
         panel.wait(
             "canvas.map",
             f"!e.closest('.stale') && Number(document.querySelector('.nn-lens input.layer').value) === {layer}",
-            800,
+            3000,
         )
     except Exception:
         return False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,3 +212,33 @@ def test_the_kernel_lab_takes_turns_too():
     lab.close()
     assert TURN.acquire(blocking=False), "nobody holds it"
     TURN.release()
+
+
+def test_beside_a_cell_nobody_is_told_that_it_ends():
+    """matplotlib would show and close the figures that the cell is still drawing."""
+    code = """
+import threading
+from IPython.core.interactiveshell import InteractiveShell
+from models import small
+import nn_lens as nl
+
+ends = []
+InteractiveShell.instance().events.register("post_execute", lambda: ends.append(threading.current_thread()))
+lens, lab = nl.Lens(small(), unit="3:0"), nl.KernelLab(nl.demo().samples["cat"])
+for widget, state, taken in (
+    (lens, {"_selection": {"layer": "3", "channel": 1}}, lambda: lens.unit == nl.Unit("3", 1)),
+    (lab, {"stride": 2}, lambda: lab.stride == 2),
+):
+    data = {"method": "update", "state": state, "buffer_paths": []}
+    message = {"content": {"data": data}, "buffers": []}
+    beside = threading.Thread(target=widget.comm.handle_msg, args=(message,))
+    beside.start()
+    beside.join()
+    assert taken() and ends == [], ends
+    widget.comm.handle_msg(message)
+    assert ends == [threading.main_thread()], ends
+    ends.clear()
+    widget.close()
+"""
+    tests = Path(__file__).parent.parent
+    subprocess.run([sys.executable, "-c", code], cwd=tests, check=True, timeout=120)
