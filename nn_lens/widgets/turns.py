@@ -23,7 +23,9 @@ class TakesTurns:
         """Has the widget take messages from now on."""
         super().open()  # type: ignore[misc]
         comm = self.comm  # type: ignore[attr-defined]
-        handle_at_an_end = comm.handle_msg
+        handle_at_an_end = getattr(comm, "handle_msg", None)
+        if handle_at_an_end is None:  # of a host of its own
+            return
 
         def handle(message: Any) -> None:
             at_an_end = threading.current_thread() is threading.main_thread()

@@ -9,6 +9,7 @@ without torch; each ipykernel lies in a folder that the kernel of this environme
 * panel: a panel that is opened by a command follows its slider
 * beside: how many of five moves of the slider bring new maps while a cell runs
 * figure: a figure of pyplot that a cell makes while the slider moves is drawn once, by its own cell
+* after: the side panel's list is current after that cell
 * clean: the user's names, history and counter are as they were
 """
 
@@ -33,7 +34,7 @@ from browser.jupyter import ARGUMENTS, CHROMIUM, Notebook, jupyter_lab, write_no
 from browser.panel import Panel  # noqa: E402
 
 SUBSHELLS = ("disabled", "perComm", "perCommTarget")
-COLUMNS = ("list", "panel", "beside", "figure", "clean")
+COLUMNS = ("list", "panel", "beside", "figure", "after", "clean")
 MODEL = "%matplotlib inline\nimport torch\nmodel = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())"
 RUNNING = "import time, matplotlib.pyplot as plt\nfigure = plt.figure(); plt.plot([1, 2])\ntime.sleep(30)\nended = plt.get_fignums()"
 STATE = "ip = get_ipython(); result = [ip.execution_count, len(In), len(Out), sorted(n for n in dir() if 'lens' in n)]"
@@ -99,10 +100,12 @@ def row(url: str, chromium) -> dict[str, str]:
         )
         page.wait_for_timeout(1000)
         found["beside"] = f"{sum(moved(panel, layer) for layer in range(1, 6))} of 5"
-        notebook.wait_for_kernel()
+        ended = notebook.python("result = ended")  # when the cell has: its kernel may call itself idle before
         page.wait_for_timeout(1000)
         images = page.locator(".jp-Notebook .jp-RenderedImage img").count()
-        found["figure"] = "yes" if images == 1 and notebook.python("result = ended") == [1] else "no"
+        found["figure"] = "yes" if images == 1 and ended == [1] else "no"
+        note = page.locator(".nn-lens-side .note")
+        found["after"] = "no" if note.is_visible() else "yes"
     except Exception as error:
         found["problem"] = str(error).splitlines()[0][:80]
     finally:

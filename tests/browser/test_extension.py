@@ -277,11 +277,21 @@ def test_the_present_view_as_code(lab_page):
 def test_what_a_busy_kernel_shows_is_of_an_earlier_cell(lab_page):
     lab_page.show_side()
     lab_page.line("model").wait_for()
-    lab_page.cell("import time; time.sleep(4); fourth_model = torch.nn.ReLU()")
+    slider = lab_page.page.locator(".nn-lens input.unit").first
+    slider.wait_for()
+    lab_page.cell(
+        "%matplotlib inline\nimport time, matplotlib.pyplot as plt\nplt.figure()\n"
+        "time.sleep(13); ended = plt.get_fignums(); fourth_model = torch.nn.ReLU()"
+    )
     lab_page.says("A cell runs; this is as of cell")
     assert "model" in lab_page.nets()
+    # Beside the cell, a kernel calls itself idle when it is done with what a slider sends; the cell's figure is its own.
+    for value in (1, 2, 1):
+        slider.evaluate("(e, n) => { e.value = n; e.dispatchEvent(new Event('input', { bubbles: true })); }", value)
+        lab_page.page.wait_for_timeout(600)
     lab_page.line("fourth_model").wait_for()
     assert lab_page.page.locator(f"{SIDE} .note").is_hidden()
+    assert lab_page.python("result = ended") == [1]
 
 
 def test_the_status_bar_says_what_is_made_and_stops_it(lab_page):

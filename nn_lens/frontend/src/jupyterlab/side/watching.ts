@@ -81,7 +81,7 @@ export class Inspector {
     const ends = header.msg_type === "status" && (content as { execution_state: string }).execution_state === "idle";
     if (header.msg_type === "execute_input") {
       this.last = (content as { execution_count: number }).execution_count;
-      this.fresh = false;
+      this.fresh = this.failed = false;
       this.running = of;
     } else if (ends && of && of === this.running) this.running = "";
     else return;
@@ -103,8 +103,9 @@ export class Inspector {
 
   private async ask(): Promise<void> {
     const { kernel, life } = this;
-    if (this.asking || this.fresh || kernel.isDisposed || kernel.status !== "idle" || this.language !== "python")
-      return;
+    // A kernel also calls itself idle while a cell runs, when it is done with what a slider sent beside it.
+    const idle = kernel.status === "idle" && this.running === "";
+    if (this.asking || this.fresh || kernel.isDisposed || !idle || this.language !== "python") return;
     this.asking = this.fresh = true;
     const cell = this.last;
     const seen = await new Asking(kernel).ask();
