@@ -1,4 +1,4 @@
-"""Reading and changing the outputs of layers; the only file that registers a hook.
+"""Reading and changing the outputs of layers; the only file that registers a hook on a module.
 
 The forward pass stops as soon as the last wanted layer has answered. Only the first call of a module counts, as in
 the order of the layer table.
