@@ -257,7 +257,6 @@ def test_the_extension_is_active_once_installed_and_gone_once_uninstalled(wheel,
     python = str(next(f for f in (folder / "bin" / "python", folder / "Scripts" / "python.exe") if f.exists()))
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = Path(run(python, "-c", code, folder=tmp_path).strip())
-    (packages / "here.pth").write_text(sysconfig.get_path("purelib"))
     own = {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_PATH": "", "JUPYTER_PLATFORM_DIRS": "0"}
 
     def said_by(module: str) -> str:
@@ -267,6 +266,9 @@ def test_the_extension_is_active_once_installed_and_gone_once_uninstalled(wheel,
     before = files_in(folder)
     pip = (sys.executable, "-m", "pip", "--python", python)
     run(*pip, "install", "-q", "--no-deps", str(wheel), folder=tmp_path, **no_node)
+    # Only now, or pip would take an nn-lens that is installed here for one that is there already.
+    jupyter = packages / "here.pth"
+    jupyter.write_text(sysconfig.get_path("purelib"))
     where = run(python, "-c", "import nn_lens.server; print(nn_lens.__file__)", folder=tmp_path).strip()
     assert Path(where).is_relative_to(packages)
     listed = said_by("jupyterlab.labextensions")
@@ -274,6 +276,7 @@ def test_the_extension_is_active_once_installed_and_gone_once_uninstalled(wheel,
         listed
     )
     assert re.search(r"nn_lens\.server +OK", said_by("jupyter_server.extension.serverextension"))
+    jupyter.unlink()
     run(*pip, "uninstall", "-q", "-y", "nn-lens", folder=tmp_path, **no_node)
     assert files_in(folder) == before
 

@@ -151,7 +151,8 @@ class Notebook:
 
     def python(self, code: str, timeout: float = 90) -> Any:
         """The JSON value of a Python expression, or of `result` after statements, computed in the notebook's kernel."""
-        script = f"import json as _json\n{code}\nprint('nn-lens-value', _json.dumps(result))"
+        value = f"nn-lens-value-{secrets.token_hex(4)}"  # a warning in the output may show lines of other code
+        script = f"import json as _json\n{code}\nprint('{value}', _json.dumps(result))"
         text = self.page.evaluate(
             """async ([code, timeout]) => {
               const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
@@ -166,9 +167,9 @@ class Notebook:
             }""",
             [script, timeout * 1000],
         )
-        if "nn-lens-value" not in text:
-            raise AssertionError(text)
-        return json.loads(text.split("nn-lens-value", 1)[1].strip().splitlines()[0])
+        lines = [line for line in text.splitlines() if line.startswith(f"{value} ")]
+        assert lines, text
+        return json.loads(lines[-1].removeprefix(value))
 
     def until(self, code: str, value: Any, timeout: float = 90) -> None:
         """Waits until `python(code)` is `value`: a message of the page may reach the kernel after a request."""

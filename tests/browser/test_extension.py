@@ -274,6 +274,30 @@ def test_the_present_view_as_code(lab_page):
     assert any(source.startswith('nl.Lens(net, unit="act:5"') for source in lab_page.cells())
 
 
+def test_a_command_runs_its_own_cell_whatever_comes_to_the_front(lab_page, lab):
+    write_notebook(lab[1] / "third.ipynb", ["before = 1"])
+    lab_page.front("extension.ipynb")
+    counts = "(p) => p.content.widgets.map((c) => c.model.executionCount ?? c.model.sharedModel.execution_count)"
+    before = lab_page.page.evaluate(f"() => ({counts})(window.jupyterapp.shell.currentWidget)")
+    lab_page.page.evaluate(
+        """async () => {
+          const { commands, shell } = window.jupyterapp;
+          await commands.execute('docmanager:open', { path: 'third.ipynb' });
+          while (shell.currentWidget?.context?.path !== 'third.ipynb') await new Promise((next) => setTimeout(next, 10));
+          const done = commands.execute('nn-lens:open-model', { name: 'absent' });  // while the kernel starts
+          await commands.execute('docmanager:open', { path: 'extension.ipynb' });
+          await done;
+        }"""
+    )
+    lab_page.front("third.ipynb")
+    lab_page.page.locator(
+        ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea", has_text="'absent' is not defined"
+    ).wait_for()
+    assert lab_page.cells() == ["before = 1", "import nn_lens as nl\n\nnl.Lens(absent)"]
+    lab_page.front("extension.ipynb")
+    assert lab_page.page.evaluate(f"() => ({counts})(window.jupyterapp.shell.currentWidget)") == before
+
+
 def test_what_a_busy_kernel_shows_is_of_an_earlier_cell(lab_page):
     lab_page.show_side()
     lab_page.line("model").wait_for()

@@ -35,9 +35,7 @@ export async function runCode(site: Site, { is, panel }: Document, code: string)
   }
   const made = insertCell(site, panel, code);
   if (!made) return null;
-  panel.content.activeCellIndex = made.index();
-  panel.content.deselectAll();
-  await app.commands.execute("notebook:run-cell");
+  await run(panel, made.index());
   return made;
 }
 
@@ -58,9 +56,16 @@ export async function runInNew(site: Site, code: string, cwd: string): Promise<M
   if (!panel) return null;
   await panel.context.ready;
   await panel.sessionContext.ready;
-  panel.content.activeCellIndex = 0;
-  await app.commands.execute("notebook:run-cell");
+  await run(panel, 0);
   return { notebook: panel, index: () => 0 };
+}
+
+/** Runs one cell of a notebook, also where another document has come to the front meanwhile. */
+async function run({ content, sessionContext }: NotebookPanel, index: number): Promise<void> {
+  const { NotebookActions } = await import("@jupyterlab/notebook");
+  content.activeCellIndex = index;
+  content.deselectAll();
+  await NotebookActions.run(content, sessionContext);
 }
 
 function notebookOf(code: string, { name, display_name }: { name: string; display_name: string }): object {
