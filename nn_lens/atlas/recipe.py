@@ -69,10 +69,6 @@ class Recipe:
         if (digest(made), digest(raw)) != (self.made, self.weights):
             raise LensError(f"The files in {str(folder)!r} are not those of this sweep.")
         found: tuple[Network, Source | None] = _Unpickler(made, load_file(folder / _WEIGHTS)).load()
-        net = found[0]
-        net.runner.device = next(
-            (p.device for p in net.model.parameters()), net.runner.device
-        )  # it may have none of the caller's
         return found
 
     def _share_processors(self) -> None:

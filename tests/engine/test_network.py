@@ -223,6 +223,17 @@ def test_half_precision_and_inference_tensors():
         assert nl.maximize(net, "0:1", steps=2).images.shape[0] == 1
 
 
+def test_a_model_may_be_moved_later():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+    net, picture = nl.Network(model, (3, 12, 12)), np.random.default_rng(0).random((12, 12, 3)).astype(np.float32)
+    before = nl.activations(net, picture, "2").maps
+    model.double()
+    assert np.allclose(nl.activations(net, picture, "2").maps, before, atol=1e-5)
+    assert nl.maximize(net, "2:1", steps=2).images.shape[0] == 1
+    model.to("meta")
+    assert net.device == torch.device("meta")
+
+
 def test_normalization_is_found_and_said():
     assert "ImageNet" in repr(torchvision_network("resnet18"))
     assert "no normalization" in repr(small())

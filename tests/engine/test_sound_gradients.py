@@ -1,4 +1,6 @@
-"""Gradients through normalizations are right however tensors lie in memory; torch's own on the CPU are not always."""
+"""Gradients through normalizations are right however tensors lie in memory; torch's own on the CPU are not always. Those
+through recurrent layers are there on the GPU too, where cuDNN has them in training only.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import nn_lens as nl
 from nn_lens.engine.evidence.attribution.methods import METHODS
-from nn_lens.engine.network.sound_gradients import SoundGradients
+from nn_lens.engine.network.sound_gradients import SoundGradients, in_training
 
 
 def lying(x: torch.Tensor, order: tuple[int, ...], row: int | None) -> torch.Tensor:
@@ -141,3 +144,39 @@ def test_an_image_climbs_by_the_gradient_of_normalizations_made_of_sums(norm, n)
             maps = net.outputs(x, ["second"])["second"]
         gradients += torch.autograd.grad(maps[:, 3, 5, 5].sum(), x)
     assert torch.allclose(*gradients, rtol=1e-3, atol=1e-3 * float(gradients[1].abs().max()))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_in_training_recurrent_layers_answer_as_in_evaluation(kind, packed):
+    flags = []
+
+    class Trained(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func in (torch.lstm, torch.gru, torch.rnn_tanh):
+                args = in_training(args)
+                flags.append(args[-2:] if packed else args[-3:])
+            return func(*args, **(kwargs or {}))
+
+    layer, x = kind(5, 6, 2, dropout=0.5).eval(), torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
+    given = nn.utils.rnn.pack_padded_sequence(x, [7, 5, 3]) if packed else x
+    expected = layer(given)[0]
+    with Trained():
+        found = layer(given)[0]
+    assert flags[0][0] is True
+    assert torch.equal(*(y.data if packed else y for y in (found, expected)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_an_image_climbs_through_recurrent_layers_on_the_gpu(kind):
+    class Classifier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.head = kind(5, 12, batch_first=True), nn.Linear(12, 4)
+
+        def forward(self, x):
+            return self.head(self.cell(x)[0][:, -1])
+
+    net = nl.Network(Classifier().eval().cuda(), input_shape=(9, 5))
+    assert nl.maximize(net, "cell:3", steps=8).history[-1] > nl.maximize(net, "cell:3", steps=1).history[0]

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
@@ -22,11 +23,11 @@ _locks_lock = threading.Lock()
 
 
 class Runner:
-    """A model, with where its weights are (`device`) and what they are (`dtype`).
+    """A model that runs in evaluation, and is afterwards what it was.
 
     is_copy: nobody else runs the model. inputs: what makes the model's arguments of a batch, None: the batch is the one
     argument. `changes` says what the model does to itself when it runs, and `answer` takes the tensor that counts out of
-    what it gives; both are found by the first look, and so is whether it normalizes.
+    what it gives; both are found by the first look, and so is on which devices its gradients need help.
     """
 
     def __init__(
@@ -34,12 +35,20 @@ class Runner:
     ) -> None:
         self.model, self._is_copy, self.inputs = model, is_copy, inputs
         self.changes: Changes | None = None
-        self._normalizes = True
+        self._helped_on = {"cpu", "cuda"}
         self.answer: Callable[[Any], torch.Tensor | None] = _first_look_only
         self._lock = _lock_of(model)
-        first = next((p for p in model.parameters() if p.is_floating_point()), None)
-        self.device = torch.device("cpu") if first is None else first.device
-        self.dtype = torch.float32 if first is None else first.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are now: a model may be moved."""
+        tensors = chain(self.model.parameters(), self.model.buffers())
+        return next((t.device for t in tensors if t.is_floating_point()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its weights are now."""
+        return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, which is of this process."""
@@ -91,7 +100,7 @@ class Runner:
         known = self.changes
         with isolated(self.model, None) as changes, SoundGradients() as gradients:
             answer = self._call(x)
-        self._normalizes = bool(gradients.normalizations)
+        self._helped_on = gradients.needed_on
         if known is not None:
             changes.written |= known.written
             changes.any |= known.any
@@ -148,13 +157,13 @@ class Runner:
         for weight in model.parameters():
             weight.requires_grad_(False)
         twin = Runner(model, is_copy=True, inputs=self.inputs)
-        twin.changes, twin._normalizes = self.changes, self._normalizes
+        twin.changes, twin._helped_on = self.changes, self._helped_on
         return twin
 
     def _call(self, x: torch.Tensor) -> Any:
         arguments = x if self.inputs is None else self.inputs(x)
-        wanted = self._normalizes and torch.is_grad_enabled() and self.device.type == "cpu"
-        with SoundGradients() if wanted else nullcontext():
+        helped = torch.is_grad_enabled() and self.device.type in self._helped_on
+        with SoundGradients() if helped else nullcontext():
             if isinstance(arguments, Mapping):
                 return self.model(**arguments)
             return self.model(*arguments) if isinstance(arguments, tuple) else self.model(arguments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -147,10 +147,7 @@ def evidence(subject: Subject, method: str, options: dict[str, Any]) -> Evidence
 @contextmanager
 def with_gradients(net: Network) -> Iterator[None]:
     """The model in evaluation, and gradients on, whatever the caller's mode."""
-    recurrent = net.device.type == "cuda" and any(isinstance(m, nn.RNNBase) for m in net.model.modules())
-    # cuDNN's recurrent layers have a gradient in training mode only.
-    kept_away = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
-    with net.evaluation(), torch.inference_mode(False), torch.enable_grad(), kept_away:
+    with net.evaluation(), torch.inference_mode(False), torch.enable_grad():
         yield
 
 
