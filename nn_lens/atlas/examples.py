@@ -52,7 +52,7 @@ class RangePass(Pass):
             flat = own[rows].flatten(0, 1)
             places = strongest(flat).reshape(len(rows), -1)
             values = flat.flatten(1).amax(1).reshape(len(rows), -1)
-            self._numbers[layer].append((values.numpy(), places.numpy()))
+            self._numbers[layer].append((values.cpu().numpy(), places.cpu().numpy()))
 
     def arrays(self) -> Arrays:
         """All there is, for a shard: by layer and side, values, indices and places; the sample."""

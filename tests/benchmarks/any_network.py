@@ -1,11 +1,11 @@
 """Asks everything of networks that nobody tuned for, and holds the numbers against plain torch.
 
-    python tests/benchmarks/any_network.py [--only NAME ...] [--out FILE] [--limit SECONDS] [--all]
+    python tests/benchmarks/any_network.py [--only NAME ...] [--out FILE] [--limit SECONDS] [--all] [--device cuda --jobs 8]
 
 A process and a time limit per network; what is in the file already is not run again, so that a run goes on where it
 stopped. Networks: own small ones of each kind of input and answer, the smallest of each family of torchvision, and of
 timm and transformers where they are installed (random weights, no download); with --all every model of torchvision.
-A cell is "works" (numbers checked), "says why" (a LensError), "fault" (another error, or wrong numbers), or "not run".
+On another device the numbers are compared there, without TF32. A cell is "works" (numbers checked), "says why" (a LensError), "fault" (another error, or wrong numbers), or "not run".
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import inspect
 import json
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -180,15 +182,16 @@ class Wrong(Exception):
 class Trial:
     """All questions to one network."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, device: str = "cpu") -> None:
         import numpy as np
         import torch
 
         import nn_lens as nl
 
         self.nl, self.np, self.torch = nl, np, torch
+        torch.backends.cudnn.allow_tf32 = False
         self.model, self.given = build(name)
-        self.model.eval()
+        self.model.eval().to(device)
 
     def network(self) -> str:
         """Makes the network, and picks the layers that are asked about."""
@@ -215,7 +218,7 @@ class Trial:
         for layer in self.net.layers:
             module = self.net.module(layer.name)
             if isinstance(module, (torch.nn.modules.conv._ConvNd, torch.nn.Linear)):
-                own, weight = nl.filters(self.net, layer.name).weights, module.weight.detach().numpy()
+                own, weight = nl.filters(self.net, layer.name).weights, module.weight.detach().cpu().numpy()
                 self._check(own.size == weight.size, f"{layer.name} {own.shape}")
                 self._check(np.isclose(np.abs(own).sum(), np.abs(weight).sum(), rtol=1e-3), f"{layer.name} differs")
                 count += 1
@@ -231,10 +234,10 @@ class Trial:
             layout = self.net[name].layout
             if raw.shape[layout.batch_axis] != 1:
                 continue  # it takes no single picture
-            expected = layout.maps(raw)[0].detach().numpy()
+            expected = layout.maps(raw)[0].detach().cpu().numpy()
             self._close(maps, expected, name)
             if isinstance(self.net.module(name), self.torch.nn.modules.conv._ConvNd):
-                self._close(maps, raw[0].detach().numpy(), name)
+                self._close(maps, raw[0].detach().cpu().numpy(), name)
         return ", ".join(self.layers)
 
     def scores(self) -> str:
@@ -242,7 +245,7 @@ class Trial:
         own = self.net.scores(self.x)
         with self.torch.no_grad():
             answer = self.net.runner.answer(self._call(self.x[None]))
-        self._close(own.ravel(), answer.numpy().ravel(), "scores")
+        self._close(own.ravel(), answer.cpu().numpy().ravel(), "scores")
         total = sum(p for _, p in self.net.predict(self.x, 10**6))
         self._check(self.net.output_kind not in ("logits", "probabilities", "dense") or abs(total - 1) < 1e-2
                     or "sigmoid" in repr(self.net), f"probabilities sum to {total}")  # fmt: skip
@@ -256,8 +259,9 @@ class Trial:
             found = self.nl.maximize(self.net, unit, steps=4)
             self._check(self.np.isfinite(found.images).all() and self.np.isfinite(found.activations).all(), unit)
             with self.net.evaluation(), self.torch.no_grad():
-                maps = self.net.outputs(self.torch.from_numpy(found.images), [name])[name]
-            values = maps[0, self.net[name].channels // 2].flatten().numpy()
+                images = self.torch.from_numpy(found.images).to(self.net.device)
+                maps = self.net.outputs(images, [name])[name]
+            values = maps[0, self.net[name].channels // 2].flatten().cpu().numpy()
             near = self.np.abs(values - found.activations[0]).min()
             self._check(near <= 1e-3 * (1 + abs(found.activations[0])), f"{unit} {found.activations[0]} is nowhere")
             done.append(f"{found.activations[0]:.3g} {found.notes[0]}".strip())
@@ -313,7 +317,7 @@ class Trial:
             answer = self.net.runner.answer(self._call(self.x[None]))
         handle.remove()
         if self.net.output_kind != "dense":
-            self._close(own.after.ravel(), answer.numpy().ravel(), "after")
+            self._close(own.after.ravel(), answer.cpu().numpy().ravel(), "after")
         return own.alt_text
 
     def incoming(self) -> str:
@@ -404,7 +408,8 @@ class Trial:
 
     def _gradient(self, score: Callable[[Any], Any], statistics: Any = None) -> Any:
         x = self.x[None].clone().requires_grad_()
-        with formulas(), statistics or nullcontext():
+        # cuDNN's recurrent layers have no gradient in evaluation.
+        with formulas(), statistics or nullcontext(), self.torch.backends.cudnn.flags(enabled=False):
             (gradient,) = self.torch.autograd.grad(score(x), x)
         size = gradient[0].abs()
         return (size.sum(0) if self.net.kind in ("picture", "signal", "volume") else size).numpy()
@@ -439,11 +444,11 @@ class Trial:
 # ---- all of them ----
 
 
-def run_one(name: str) -> None:
+def run_one(name: str, device: str) -> None:
     """Prints a line of JSON per cell."""
     warnings.simplefilter("ignore")
     try:
-        trial = Trial(name)
+        trial = Trial(name, device)
     except Exception as error:  # the model itself cannot be made here
         print(json.dumps(["network", ["not run", f"{type(error).__name__}: {error}"[:300], 0]]), flush=True)
         return
@@ -451,26 +456,29 @@ def run_one(name: str) -> None:
         print(json.dumps([question, cell]), flush=True)
 
 
-def run_all(wanted: list[str], out: Path, limit: float) -> dict[str, dict[str, list[Any]]]:
+def run_all(wanted: list[str], out: Path, limit: float, device: str, jobs: int) -> dict[str, dict[str, list[Any]]]:
     """Runs what the file does not have yet; a network's cells are kept as soon as it has ended."""
     results: dict[str, dict[str, list[Any]]] = json.loads(out.read_text()) if out.exists() else {}
-    for name in wanted:
-        if name in results:
-            continue
+    keeping = threading.Lock()
+
+    def one(name: str) -> None:
+        command = [sys.executable, __file__, "--one", name, "--device", device]
         try:
-            done = subprocess.run(
-                [sys.executable, __file__, "--one", name], capture_output=True, text=True, timeout=limit
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
             lines, why = done.stdout, "" if done.returncode == 0 else f"exit {done.returncode}: {done.stderr[-200:]}"
         except subprocess.TimeoutExpired as late:
             lines, why = (late.stdout or b"").decode(), f"more than {limit:.0f} s"
         cells = dict(json.loads(line) for line in lines.splitlines() if line.startswith("["))
         if "works" in cells.get("network", [""])[0] or not cells:
             cells |= {q: ["not run", why, 0] for q in QUESTIONS if q not in cells}
-        results[name] = cells
-        out.write_text(json.dumps(results, indent=1))
-        counts = Counter(cell[0] for cell in cells.values())
-        print(f"{name:50} {dict(counts)}", flush=True)
+        with keeping:
+            results[name] = cells
+            out.write_text(json.dumps(results, indent=1))
+            counts = Counter(cell[0] for cell in cells.values())
+            print(f"{name:50} {dict(counts)}", flush=True)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one, [name for name in wanted if name not in results]))
     return results
 
 
@@ -493,12 +501,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("any_network.json"))
     parser.add_argument("--limit", type=float, default=300, help="seconds per network")
     parser.add_argument("--all", action="store_true", help="every model of torchvision")
+    parser.add_argument("--device", default="cpu", help="where the models are")
+    parser.add_argument("--jobs", type=int, default=1, help="networks at a time")
     options = parser.parse_args()
     if options.one:
-        run_one(options.one)
+        run_one(options.one, options.device)
         return
     wanted = [n for n in names(options.all) if not options.only or any(part in n for part in options.only)]
-    print(table(run_all(wanted, options.out, options.limit)))
+    print(table(run_all(wanted, options.out, options.limit, options.device, options.jobs)))
 
 
 if __name__ == "__main__":

@@ -66,14 +66,14 @@ class Pass(Extremes):
         """The pictures of a batch."""
         with self.net.evaluation(), torch.no_grad():
             outputs = self.net.outputs(batch.pictures, list(self._columns))
-        maps = {name: self._maps(name, m.float().cpu()) for name, m in outputs.items()}
+        maps = {name: self._maps(name, m.float()) for name, m in outputs.items()}  # where the network is
         values = torch.empty(len(batch.pictures), len(self._where))
         for name, columns in self._columns.items():
             values[:, columns] = self._scores(maps[name])
         for column, place in self._places.items():
             name, n = self._where[column]
             there: Any = (slice(None), n, *place)
-            values[:, column] = maps[name][there]
+            values[:, column] = maps[name][there].cpu()
         for side, new in self.add(values, batch.indices):
             self._place(side, maps, *new)
         self.read = batch.read
@@ -102,15 +102,15 @@ class Pass(Extremes):
         own = maps if channels == list(range(maps.shape[1])) else maps[:, channels]
         if not vectors:
             return own
-        return torch.cat([own, torch.einsum("nc...,dc->nd...", maps, torch.tensor(vectors))], 1)
+        return torch.cat([own, torch.einsum("nc...,dc->nd...", maps, torch.tensor(vectors, device=maps.device))], 1)
 
     def _scores(self, maps: torch.Tensor) -> torch.Tensor:
         if self.score == "max":
-            return maps.flatten(2).amax(2)
+            return maps.flatten(2).amax(2).cpu()
         if self.score == "mean":
-            return maps.flatten(2).mean(2)
+            return maps.flatten(2).mean(2).cpu()
         assert callable(self.score)
-        scores = torch.as_tensor(self.score(maps))
+        scores = torch.as_tensor(self.score(maps.cpu()))
         if scores.shape != maps.shape[:2]:
             raise LensError(
                 f"score gives one number per picture and channel: of maps {tuple(maps.shape)} it has to give "
@@ -128,7 +128,9 @@ class Pass(Extremes):
             mine = position[columns] >= 0
             if not mine.any():
                 continue
-            side.places[columns[mine], slots[mine]] = strongest(maps[name][rows[mine], position[columns[mine]]])
+            here = maps[name].device
+            fired = maps[name][rows[mine].to(here), position[columns[mine]].to(here)]
+            side.places[columns[mine], slots[mine]] = strongest(fired).cpu()
         for column, place in self._places.items():
             grid = maps[self._where[column][0]].shape[2:]
             side.places[column] = int(np.ravel_multi_index(place, grid))

@@ -24,7 +24,8 @@ from nn_lens.engine.network.network import Network
 @dataclass(frozen=True)
 class Settings:
     """What all batches of a run share. `lively`: the rectifier calls that let the gradient through; `flowing`: whether it is
-    let through where the model cuts it, too; `one_by_one`: whether each picture is a batch of its own.
+    let through where the model cuts it, too; `one_by_one`: whether each picture is a batch of its own; `full`: how many
+    pictures each batch is filled up to, since on a GPU the last bits of an answer depend on how many there are.
     """
 
     net: Network
@@ -34,6 +35,7 @@ class Settings:
     lively: frozenset[int]
     flowing: bool = False
     one_by_one: bool = False
+    full: int = 0
 
 
 class Batch:
@@ -55,14 +57,19 @@ class Batch:
     ) -> None:
         self.settings, self.rows, self.generators = settings, np.array(rows), generators
         plan, transform, device = settings.plan, settings.transform, settings.net.device
-        self.objective = plan.objective(self.rows.tolist())
+        self._filled = [min(i, len(rows) - 1) for i in range(max(len(rows), settings.full))]
+        self.objective = plan.objective(self.rows[self._filled].tolist())
         sides = places_of(plan.kind, plan.shape)
         self._first: int = before.taken if before is not None else 0
         self.taken: int = self._first
-        drawn = torch.stack([transform.draw(g, steps - self._first, len(sides)) for g in generators], 1)
+        drawn = torch.stack([transform.draw(g, steps - self._first, len(sides)) for g in generators], 1)[
+            :, self._filled
+        ]
         self.moves = transform.matrices(drawn, *sides).to(device) if sides else drawn
         rate, sphere = settings.parametrization.rate, settings.parametrization.sphere
-        self.ascent: Ascent = Ascent(free, rate, sphere, steps, before.ascent if before is not None else None)
+        self.ascent: Ascent = Ascent(
+            self.filled(free), rate, sphere, steps, before.ascent if before is not None else None
+        )
         self.pictures = torch.zeros(len(rows), *plan.shape, device=device)
         self.scores = np.zeros(len(rows), np.float32)
 
@@ -91,19 +98,24 @@ class Batch:
                 )
             self.ascent.step(gradient)
         self.taken += 1
-        self.pictures = pictures.detach()
+        self.pictures = pictures.detach()[: len(self.rows)]
         self.scores = as_numpy(scores)[: len(self.rows)]
+
+    def filled(self, x: torch.Tensor) -> torch.Tensor:
+        """What belongs to the rows, the last repeated until the batch is full."""
+        return x[self._filled] if len(x) < len(self._filled) else x
 
     def look(self) -> tuple[np.ndarray, np.ndarray]:
         """The pictures as they are now, and the goals' own values on them."""
         with self.settings.net.evaluation(), torch.no_grad():
             pictures = self._drawn()
             scores = self._value(pictures, pictures)
-        return as_numpy(pictures), as_numpy(scores)
+        n = len(self.rows)
+        return as_numpy(pictures[:n]), as_numpy(scores[:n])
 
     def moved(self) -> np.ndarray:
         """(N,) whether each row had a gradient since its last start."""
-        return np.asarray(self.ascent.moved.cpu().numpy())
+        return np.asarray(self.ascent.moved[: len(self.rows)].cpu().numpy())
 
     def _drawn(self) -> torch.Tensor:
         """(N,C,H,W) pictures, or other inputs, that the free variables stand for."""

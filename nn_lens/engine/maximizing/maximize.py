@@ -45,6 +45,7 @@ from nn_lens.errors import LensError
 STEPS = 128  # until the pictures rest
 MEMORY = 512 << 20  # bytes that one batch may keep for its backward pass
 _MOST_PICTURES = 32  # in one batch
+_ON_GPU, _MEMORY_ON_GPU = (16, 8), 1 << 30  # every batch there has as many, alone or in a page
 _FINISHED = 16  # steps by which a unit that can be on has to be: a shorter run is a first look, and not mended
 _OFF = 4  # last steps at exactly 0, after which a unit counts as off
 _WAKING = 40  # steps through more rectifiers that a unit without a gradient gets
@@ -152,12 +153,15 @@ class Run:
         self.bytes_each = facts.bytes_each
         self.limit = steps or (usual_steps(facts.work) if large else STEPS)
         one_by_one = large and self.net.device.type == "cpu"
+        on_gpu = plan.apart and self.net.device.type == "cuda"
+        fitting = max(1, (_MEMORY_ON_GPU if on_gpu else MEMORY) // max(1, self.bytes_each))
+        full = next((n for n in _ON_GPU if n <= fitting), fitting) if on_gpu else 0
 
         def settings(plan: Plan) -> Settings:
             moves = transform if transform is not None else defaults.transform_of(self.net, plan)
             drawn_as = parametrization or defaults.parametrization_of(self.net, plan, moves, own)
             drawn_as = parametrizations.along_steps(drawn_as) if plan.kind == "sequence" else drawn_as
-            return Settings(self.net, plan, drawn_as, moves, facts.last_rectifiers, facts.flowing, one_by_one)
+            return Settings(self.net, plan, drawn_as, moves, facts.last_rectifiers, facts.flowing, one_by_one, full)
 
         self.settings, self._settings_of, self._cut = settings(plan), settings, facts.cut
         self._usual = parametrization is None and transform is None and self._cut is None
@@ -165,7 +169,7 @@ class Run:
         self._stage = self.stages[0]
         starts = self._exact_starts() if exact and parametrization is None else None
         self.exact = starts is not None
-        most = min(1 if one_by_one else _MOST_PICTURES, max(1, MEMORY // max(1, self.bytes_each))) if plan.apart else n
+        most = min(1 if one_by_one else full or _MOST_PICTURES, fitting) if plan.apart else n
         self.batches = [
             self._batch(range(i, min(i + most, n)), self.limit, None if starts is None else starts[i : i + most])
             for i in range(0, n, most)
@@ -249,7 +253,7 @@ class Run:
     def _move_to(self, stage: Stage) -> None:
         for i, batch in enumerate(self.batches):
             pictures, _ = batch.look()
-            free = self._stage.moved_to(stage, torch.from_numpy(pictures).to(self.net.device))
+            free = self._stage.moved_to(stage, batch.filled(torch.from_numpy(pictures).to(self.net.device)))
             self.batches[i] = Batch(stage.settings, batch.rows.tolist(), free, batch.generators, self.limit, batch)
         self._stage = stage
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from nn_lens.engine.maximizing.resampling import bordered, resampled
 from nn_lens.errors import LensError
 
 
@@ -73,7 +74,7 @@ class Transform:
         if self.shift or self.angle or self.zoom:
             flat = x[:, :, None] if places == 1 else x
             grid = F.affine_grid(matrices.to(flat), list(flat.shape), align_corners=False)
-            flat = F.grid_sample(flat, grid, padding_mode="reflection", align_corners=False)
+            flat = resampled(flat, grid)
             x = flat[:, :, 0] if places == 1 else flat
         return gaussian_blur(x, self.blur) if self.blur else x
 
@@ -184,7 +185,7 @@ def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
     """
     radius, places = max(1, round(3 * sigma)), x.ndim - 2
     line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device) / sigma) ** 2)
-    x = F.pad(x, [radius] * (2 * places), mode="replicate")
+    x = bordered(x, radius)
     if places == 2:
         kernel = torch.outer(line, line) / line.sum() ** 2
         x = x.contiguous(memory_format=torch.channels_last)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nn_lens.engine.network.deterministic import deterministic
 from nn_lens.engine.network.isolation import Changes, isolated
 from nn_lens.engine.network.sound_gradients import SoundGradients
 from nn_lens.errors import LensError, NetworkError, one_line
@@ -38,6 +39,7 @@ class Runner:
         self._helped_on = {"cpu", "cuda"}
         self.answer: Callable[[Any], torch.Tensor | None] = _first_look_only
         self._lock = _lock_of(model)
+        self._rests = False  # while some `evaluation` holds the lock
 
     @property
     def device(self) -> torch.device:
@@ -52,10 +54,10 @@ class Runner:
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, which is of this process."""
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
+        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_rests")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=_lock_of(state["model"]))
+        self.__dict__.update(state, _lock=_lock_of(state["model"]), _rests=False)
 
     @property
     def name(self) -> str:
@@ -111,26 +113,38 @@ class Runner:
     def evaluation(self) -> Iterator[nn.Module]:
         """See `Network.evaluation`."""
         with self._lock, ExitStack() as stack:
-            every = list(self.model.modules())
-            modules = [m for m in every if m.training]
-            weights = [p for m in every for p in m._parameters.values() if p is not None and p.requires_grad]
+            stack.enter_context(self._at_rest())
             devices = [self.device] if self.device.type == "cuda" else []
             # A copy works beside the user's training: to put back the generator that both draw from would rewind the other's.
             if not self._is_copy:
                 stack.enter_context(torch.random.fork_rng(devices))
+            stack.enter_context(deterministic(self.device))
             if "torch._dynamo" in sys.modules:  # somebody compiles: compiled code calls no hooks
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
-            try:
-                for m in modules:
-                    m.training = False
-                for p in weights:
-                    p.requires_grad_(False)
-                yield self.model
-            finally:
-                for m in modules:
-                    m.training = True
-                for p in weights:
-                    p.requires_grad_(True)
+            yield self.model
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """All modules in eval mode and all weights frozen; inside of itself nothing is left to do."""
+        if self._rests:
+            yield
+            return
+        every = list(self.model.modules())
+        modules = [m for m in every if m.training]
+        weights = [p for m in every for p in m._parameters.values() if p is not None and p.requires_grad]
+        self._rests = True
+        try:
+            for m in modules:
+                m.training = False
+            for p in weights:
+                p.requires_grad_(False)
+            yield
+        finally:
+            self._rests = False
+            for m in modules:
+                m.training = True
+            for p in weights:
+                p.requires_grad_(True)
 
     def run(self, call: Callable[[], Any]) -> Any:
         """What `call` answers; an exception of the model becomes a NetworkError that quotes it."""
