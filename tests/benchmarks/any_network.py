@@ -292,9 +292,16 @@ class Trial:
         return own.alt_text
 
     def grad_cam(self) -> str:
-        """The default layer leads to a map of the input's places that is not nothing."""
-        own = self.nl.attribute(self.net, self.x, self._class(), "grad_cam")
-        self._check(own.map.any() and self.np.isfinite(own.map).all(), f"nothing at {own.layer}")
+        """The default layer leads to a map of the input's places; of nothing only where the head is one of zeros."""
+        index = self._class()
+        own = self.nl.attribute(self.net, self.x, index, "grad_cam")
+        self._check(bool(self.np.isfinite(own.map).all()), f"not finite at {own.layer}")
+        if not own.map.any():
+            gradient = self.nl.attribute(
+                self.net, self.x, index, "saliency"
+            ).map  # which "class" holds against plain torch
+            self._check(not gradient.any(), f"nothing at {own.layer}")
+            return f"{own.layer}, nothing, as the score's gradient is"
         return str(own.layer)
 
     def ablate(self) -> str:
