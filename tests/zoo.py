@@ -76,6 +76,34 @@ class Vision(nn.Module):
         return self.head(self.norm(self.blocks(tokens))[:, 0])
 
 
+class Patches(nn.Module):
+    """A picture or volume cut into patches without a convolution, row by row, `lead` tokens before them."""
+
+    def __init__(self, side: int, lead: int = 0) -> None:
+        super().__init__()
+        self.side, self.lead = side, lead
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        p, d = self.side, x.ndim - 2
+        cut = x.reshape(*x.shape[:2], *(n for side in x.shape[2:] for n in (side // p, p)))
+        rows = cut.permute(0, *range(2, 2 + 2 * d, 2), *range(3, 3 + 2 * d, 2), 1).flatten(1 + d).flatten(1, d)
+        return torch.cat([torch.zeros_like(rows[:, : self.lead]), rows], 1)
+
+
+class LinearPatches(nn.Module):
+    """A vision transformer whose patches are cut out by a reshape and read by a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut, self.embed, self.token = Patches(8), nn.Linear(192, 16), nn.Parameter(torch.randn(1, 1, 16))
+        self.block = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+        self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), self.embed(self.cut(x))], 1)
+        return self.head(self.norm(self.block(tokens))[:, 0])
+
+
 class Two(nn.Module):
     """Two inputs, and an embedding beside the logits."""
 
@@ -123,6 +151,7 @@ NETWORKS: dict[str, Callable[[], tuple[nn.Module, dict[str, Any]]]] = {
     "softmax": lambda: (picture(nn.Linear(8, 4), nn.Softmax(1)), {"input_shape": (3, 24, 32)}),
     "unet": lambda: (UNet(), {"input_shape": (1, 32, 40)}),
     "vision transformer": lambda: (Vision(), {"input_shape": (3, 32, 48)}),
+    "linear patches": lambda: (LinearPatches(), {"input_shape": (3, 32, 48)}),
     "signal": lambda: (signal(), {"input_shape": (2, 200)}),
     "volume": lambda: (volume(), {"input_shape": (1, 8, 16, 20)}),
     "lstm": lambda: (Recurrent(nn.LSTM), {"input_shape": (20, 5)}),

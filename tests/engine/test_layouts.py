@@ -189,3 +189,64 @@ def test_places_have_as_many_numbers_as_the_grid():
     with pytest.raises(nl.LensError, match=r"is 6x14x18, so \(6, 0, 0\) is outside"):
         net.unit("0:1@6,0,0")
     assert nl.Network(zoo.signal(), (2, 200)).unit("0:1@199") == nl.Unit("0", 1, 199)
+
+
+@pytest.mark.parametrize("lead", [0, 1, 4])
+@pytest.mark.parametrize("shape", [(3, 32, 48), (1, 24, 24), (1, 8, 16, 24)])
+def test_patches_that_a_reshape_cut_out_lie_on_their_grid(shape, lead):
+    sides = tuple(n // 8 if len(shape) == 3 else n // 4 for n in shape[1:])
+    side = 8 if len(shape) == 3 else 4
+    model = nn.Sequential(
+        zoo.Patches(side, lead), nn.Linear(side ** len(sides) * shape[0], 6), nn.Flatten(), nn.LazyLinear(3)
+    )
+    model(torch.zeros(1, *shape))
+    net = nl.Network(model.eval(), shape)
+    assert read(net, "0") == (side ** len(sides) * shape[0], sides, lead)
+    assert read(net, "1") == (6, sides, lead)
+    x = torch.rand(shape)
+    moved = x.clone()
+    moved[(slice(None), *[-1] * (len(sides) - 1), 0)] += 1  # the last row, the first column
+    change = np.abs(nl.activations(net, moved, "1").maps - nl.activations(net, x, "1").maps).max(0)
+    assert np.argwhere(change > 1e-6).tolist() == [[*(n - 1 for n in sides[:-1]), 0]]
+    field = nl.receptive_field(net, "1")
+    assert tuple(field.size) == (side,) * len(sides)
+
+
+class Shuffled(nn.Module):
+    """Patches column by column, so that their row is no grid of rows."""
+
+    def forward(self, x):
+        return zoo.Patches(8)(x.transpose(2, 3))
+
+
+class Pixels(nn.Module):
+    """As many tokens as a grid might have, each of which reads all of the picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.all = nn.Linear(3 * 32 * 48, 24 * 6)
+
+    def forward(self, x):
+        return self.all(x.flatten(1)).unflatten(1, (24, 6))
+
+
+@pytest.mark.parametrize(("first", "numbers"), [(Shuffled(), 192), (Pixels(), 6)])
+def test_other_rows_of_tokens_stay_rows(first, numbers):
+    net = nl.Network(nn.Sequential(first, nn.Linear(numbers, 5), nn.Flatten(), nn.Linear(120, 3)).eval(), (3, 32, 48))
+    assert read(net, "1") == (5, (24,), 0)
+
+
+def test_unfolded_patches_lie_on_the_grid_of_the_tokens_made_of_them():
+    class Unfolded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cut, self.embed, self.head = nn.Unfold(8, stride=8), nn.Linear(192, 5), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.head(self.embed(self.cut(x).transpose(1, 2)).mean(1))
+
+    net = nl.Network(Unfolded().eval(), (3, 32, 48))
+    assert read(net, "cut") == (192, (4, 6), 0)
+    assert read(net, "embed") == (5, (4, 6), 0)
+    maps = nl.activations(net, torch.rand(3, 32, 48), "cut").maps
+    assert maps.shape == (192, 4, 6)

@@ -23,7 +23,7 @@ _CHANNELS_LAST = (
     nn.TransformerEncoder, nn.TransformerDecoder, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer,
 )  # fmt: skip
 # Tokens that stand before those of the places: a class token, a distillation token, four or eight registers.
-_EXTRA = (0, 1, 2, 4, 5, 8, 9)
+EXTRA = (0, 1, 2, 4, 5, 8, 9)
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,21 @@ class Layout:
 class Layouts:
     """Reads the layouts of one pass, layer by layer: what an output is depends on those before it.
 
-    kind, shape: of the input. A row of tokens is a grid only where a layer before had that grid; a module that changes
+    kind, shape: of the input. patches: the grid that it is cut into, if that is known. A row of tokens is a grid only where a layer before had that grid; a module that changes
     numbers one by one keeps the layout of what it read.
     """
 
-    def __init__(self, kind: str, shape: tuple[int, ...]) -> None:
+    def __init__(self, kind: str, shape: tuple[int, ...], patches: tuple[int, ...] | None = None) -> None:
         self._kind, self._places = kind, places_of(kind, shape)
         self._known: dict[tuple[int, ...], Layout] = {}
-        self._grids: list[tuple[int, ...]] = []  # the latest last
+        self._grids: list[tuple[int, ...]] = [] if patches is None else [patches]  # the latest last
         self._rows: set[int] = set()  # how many tokens stood in a row
         self._refused: dict[tuple[int, ...], str] = {}
+
+    @property
+    def knows_a_grid(self) -> bool:
+        """Whether any layer so far has places of all the input's dimensions."""
+        return any(math.prod(grid) > 1 for grid in self._grids)
 
     def of(self, seen: Seen, batch: int, batch_axis: int | None) -> Layout | str:
         """The layout of a layer's output, or why it has none, in words. batch_axis: which dimension counts the pictures."""
@@ -130,6 +135,9 @@ class Layouts:
             return Layout("scalar", 1, (1, 1))
         if len(shape) == 2:
             return Layout("vector", shape[1], (1, 1))
+        if isinstance(module, nn.Unfold):
+            grid = next((g for g in reversed(self._grids) if math.prod(g) == shape[2]), None)
+            return Layout("maps", shape[1], shape[2:]) if grid is None else Layout("flat", shape[1], grid)
         if isinstance(module, _CHANNELS_FIRST):
             return Layout("maps", shape[1], shape[2:])
         last = (
@@ -156,7 +164,7 @@ class Layouts:
         return tokens
 
     def _tokens(self, shape: tuple[int, ...]) -> Layout:
-        for extra in _EXTRA:
+        for extra in EXTRA:
             for grid in reversed(self._grids):
                 if len(grid) > 1 and math.prod(grid) == shape[1] - extra and math.prod(grid) > 1:
                     return Layout("tokens", shape[2], grid, extra)

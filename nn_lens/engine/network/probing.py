@@ -12,8 +12,9 @@ from torch.overrides import TorchFunctionMode
 from nn_lens.engine.network import answers, capture, memory_format
 from nn_lens.engine.network.carried import Carried
 from nn_lens.engine.network.functions import name_of
-from nn_lens.engine.network.inputs import KINDS, candidates, given_shape, kind_of, probes
+from nn_lens.engine.network.inputs import KINDS, candidates, given_shape, kind_of, places_of, probes
 from nn_lens.engine.network.layouts import Layout, Layouts
+from nn_lens.engine.network.patches import grid_of_patches
 from nn_lens.engine.network.runner import Runner
 from nn_lens.errors import LensError, NetworkError, one_line
 
@@ -130,8 +131,14 @@ def _look(
         axis = 0
     if own is not None and axis is None:
         raise _BadGuess(f"it answers with {tuple(own.shape)} to {BATCH} inputs, not with one row for each")
+    shown = [s for s in seen if s.output_shape is not None]
     layouts = Layouts(kind, shape)
-    layers = [(s, layouts.of(s, BATCH, axes.get(s.name))) for s in seen if s.output_shape is not None]
+    layers = [(s, layouts.of(s, BATCH, axes.get(s.name))) for s in shown]
+    if kind in ("picture", "volume") and not layouts.knows_a_grid:
+        patches = grid_of_patches(runner, x, places_of(kind, shape), shown)
+        if patches is not None:
+            layouts = Layouts(kind, shape, patches)
+            layers = [(s, layouts.of(s, BATCH, axes.get(s.name))) for s in shown]
     moved = None if own is None or axis is None else own.movedim(axis, 0)
     layout = None if moved is None else layouts.of_answer(tuple(moved.shape))
     if layout is not None and axis:
