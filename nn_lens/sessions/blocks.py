@@ -40,7 +40,7 @@ def blocks(session: Session, picture: Any, key: str, layer: str, at_once: int) -
         for made in page(session, [Unit(layer, channel) for channel in drawn[start : start + at_once]]):
             yield made if made.finished else None
     for made in page(session, found.directions):
-        yield Blocks(found, len(drawn), made.images) if made.finished else None
+        yield Blocks(found, len(drawn), made.wanted) if made.finished else None
 
 
 FIGURES: dict[str, Figure] = {"blocks": lambda s, u, p: building_blocks(s.network(), p, u.layer).figure()}

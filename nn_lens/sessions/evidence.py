@@ -242,8 +242,8 @@ def _attribution_figure(session: Session, _unit: Unit, picture: Any) -> Any:
 
 
 def incoming(session: Session, unit: Unit) -> Iterator[tuple[feeding.Incoming, dict[Unit, np.ndarray]] | None]:
-    """The units that feed `unit`, with their maximizing images, (C,H,W) in [0,1] or of the
-    input's shape, as these are finished. None: nothing new.
+    """The units that feed `unit`, with what they want most, (C,H,W) in [0,1] or of the input's shape, as these are finished.
+    None: nothing new.
     """
     found = feeding.incoming(session.network(), unit, _INCOMING)
     pictures: dict[Unit, np.ndarray] = {}
@@ -252,7 +252,7 @@ def incoming(session: Session, unit: Unit) -> Iterator[tuple[feeding.Incoming, d
         units = [u for u in found.units if u.layer == layer]
         for made in page(session, units):
             if made.finished:
-                pictures |= dict(zip(units, made.images, strict=True))
+                pictures |= dict(zip(units, made.wanted, strict=True))
                 yield found, dict(pictures)
             else:
                 yield None

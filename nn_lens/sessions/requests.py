@@ -10,6 +10,7 @@ import numpy as np
 
 from nn_lens.engine.maximizing.maximize import STEPS
 from nn_lens.engine.maximizing.maximized import Maximized, Real
+from nn_lens.engine.maximizing.notes import says_dead
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.network.receptive_field import ReceptiveField
 from nn_lens.engine.pictures import images
@@ -79,6 +80,17 @@ class Page:
     steps: int = STEPS
     made: frozenset[Unit | Direction] = frozenset()
     real: tuple[Real | None, ...] = ()
+
+    @property
+    def wanted(self) -> np.ndarray:
+        """Of each unit what leads it furthest: its image, or the real picture that does."""
+        real = self.real or (None,) * len(self.images)
+        return np.stack([i if r is None else r.image for i, r in zip(self.images, real, strict=True)])
+
+    @property
+    def dead(self) -> tuple[bool, ...]:
+        """Whether each unit is, as its note says."""
+        return tuple(map(says_dead, self.notes))
 
 
 @dataclass(frozen=True)

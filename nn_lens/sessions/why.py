@@ -39,7 +39,7 @@ _MOST_WITH_TARGETS = 5000  # pictures over which accuracy is followed live
 class Reasons:
     """The units that an answer comes from, as far as that is known.
 
-    `parts`, `images`, `examples`: by unit its part of the input, its maximizing image, and what its neuron sees of the real
+    `parts`, `images`, `examples`: by unit its part of the input, what it wants most, and what its neuron sees of the real
     pictures that move it most. `unfollowed`: why there are no parts, "" where there are or may yet be.
     """
 
@@ -116,7 +116,7 @@ def reasons(session: Session, picture: Any, key: str, target: Target, layer: str
     yield known
     for made in page(session, first.units):
         if made.finished:
-            known = replace(known, images=dict(zip(first.units, made.images, strict=True)))
+            known = replace(known, images=dict(zip(first.units, made.wanted, strict=True)))
             yield known
         else:
             yield None

@@ -107,7 +107,7 @@ def page(found: Page, geometry: Geometry) -> Message:
         "height": tiles.shape[1], "width": tiles.shape[2], "step": found.step, "steps": found.steps, "finished": found.finished,
         "made": [u.channel for u in found.units if isinstance(u, Unit) and u in found.made],
         "activations": [float(a) if a == a else None for a in found.activations], "notes": list(found.notes),
-        "reached": [None if r is None else r.activation for r in found.real],
+        "dead": list(found.dead), "reached": [None if r is None else r.activation for r in found.real],
     }  # fmt: skip
     buffers = [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
     if real:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import nn_lens as nl
+from nn_lens.engine.maximizing.maximized import Real
 from nn_lens.sessions import requests
 
 
@@ -68,3 +69,13 @@ def test_images_kept_for_other_pictures_are_not_taken(tmp_path):
         contrasts.append(float(np.sqrt(((page.images - 0.5) ** 2).mean())))
     assert contrasts[0] == contrasts[3]
     assert len(set(contrasts)) == 3
+
+
+def test_what_a_unit_wants_most_is_the_real_picture_where_one_leads_further():
+    grey, real = np.full((2, 3, 4, 4), 0.5, np.float32), np.ones((3, 4, 4), np.float32)
+    notes = ("a real picture reaches 2", "dead: no gradient in 8 steps from 1 start")
+    units, values = (nl.Unit("0", 0), nl.Unit("0", 1)), np.array([1.0, 0.0])
+    page = requests.Page(units, grey, values, 8, True, notes, 1, real=(Real(real, 2.0), None))
+    assert np.array_equal(page.wanted, np.stack([real, grey[1]]))
+    assert page.dead == (False, True)
+    assert np.array_equal(requests.Page(units, grey, values, 3, False, ("", ""), 1).wanted, grey)

@@ -12,6 +12,8 @@ from nn_lens.engine.maximizing.plan import Plan
 from nn_lens.engine.maximizing.revival import Start
 from nn_lens.engine.network.network import Network
 
+_DEAD = "dead"  # how the note of a unit begins that nothing turned on
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -61,11 +63,16 @@ def _note(seen: Seen, row: int, value: float) -> str:
     return f"a real picture reaches {real.reached:.3g}, where the border helps"
 
 
+def says_dead(note: str) -> bool:
+    """Whether a unit is dead, of what is said of it."""
+    return note.startswith(_DEAD)
+
+
 def _why_dead(seen: Seen, moved: bool) -> str:
     if moved:
-        text = f"dead: its gradient did not lift it above 0 in {seen.steps} steps"
+        text = f"{_DEAD}: its gradient did not lift it above 0 in {seen.steps} steps"
     else:
-        text = f"dead: no gradient in {seen.steps} steps from {seen.starts} start{'s' * (seen.starts > 1)}"
+        text = f"{_DEAD}: no gradient in {seen.steps} steps from {seen.starts} start{'s' * (seen.starts > 1)}"
     text += f"; never above 0 on the {seen.tried} tried" if seen.tried else ""
     return text if moved else text + _broken(seen.net)
 

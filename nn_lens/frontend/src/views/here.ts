@@ -1,8 +1,8 @@
 /** Which units answer most at the place that is looked at, each with its maximizing image: a dictionary of what is seen. */
 import { el, say, short, caption as write } from "../drawing/dom";
-import { drawFrom } from "../drawing/sheet";
 import { RANKED, type Store } from "../panel/store";
 import { phrase } from "../panel/words";
+import { drawWanted } from "./maximization";
 import { View } from "./view";
 
 interface Tile {
@@ -76,9 +76,12 @@ export class HereView extends View {
     tile.channel = unit;
     write(caption, store.nameOf(layer, unit), short(value));
     const image = store.imageOf(layer, unit);
-    if (image?.page.sheet) drawFrom(canvas, image.page.sheet, image.index, image.page.channels.length);
+    const isReal = image ? drawWanted(canvas, image.page, image.index) : false;
     canvas.classList.toggle("none", !image);
     root.classList.toggle("making", !image && store.isAsked("here"));
-    canvas.setAttribute("aria-label", this.phrase(image ? "image.of" : "image.notMade", { name }));
+    canvas.setAttribute(
+      "aria-label",
+      this.phrase(isReal ? "image.real" : image ? "image.of" : "image.notMade", { name }),
+    );
   }
 }

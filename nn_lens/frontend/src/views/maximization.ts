@@ -22,6 +22,7 @@ export interface Page {
   /** null: not begun, and grey. */
   activations: (number | null)[];
   notes: string[];
+  dead: boolean[];
   /** What a unit reaches on a real picture that leads it further than its image does; null: there is none. */
   reached?: (number | null)[];
   weights: number;
@@ -32,6 +33,16 @@ export interface Page {
 
 export async function decodePage(head: Message, [sheet, real]: DataView[]): Promise<Page> {
   return { ...(head as unknown as Page), sheet: await bitmap(sheet), real: await bitmap(real) };
+}
+
+/** Draws what a unit wants most; whether it is a real picture, that leads it further than its image does. */
+export function drawWanted(canvas: HTMLCanvasElement, page: Page, index: number): boolean {
+  const reached = page.reached ?? [];
+  const isReal = (reached[index] ?? null) !== null && page.real !== null;
+  const among = (some: (number | null)[]) => some.filter((each) => each !== null).length;
+  if (isReal && page.real) drawFrom(canvas, page.real, among(reached.slice(0, index)), among(reached));
+  else if (page.sheet) drawFrom(canvas, page.sheet, index, page.channels.length);
+  return isReal;
 }
 
 /** What a unit wants most: its image, or a real picture that leads it further, and then the image in its corner. */
@@ -46,17 +57,17 @@ export class Wanted {
   /** Draws unit `index` of a page, and gives what the picture reaches that comes first. */
   paint(page: Page, index: number, alt: string, altOfReal: (value: string) => string): string {
     const value = page.activations[index];
-    const reached = page.reached?.[index] ?? null;
     const { canvas, corner } = this;
-    const first = reached !== null && page.real !== null;
-    if (first && !corner.isConnected) this.root.append(corner);
-    corner.hidden = !first;
-    const image = first ? corner : canvas;
-    if (page.sheet) drawFrom(image, page.sheet, index, page.channels.length);
-    image.setAttribute("aria-label", alt);
-    if (!first || !page.real || !page.reached) return value === null ? "…" : short(value);
-    const real = page.reached.slice(0, index).filter((each) => each !== null).length;
-    drawFrom(canvas, page.real, real, page.reached.filter((each) => each !== null).length);
+    const isReal = drawWanted(canvas, page, index);
+    if (isReal && !corner.isConnected) this.root.append(corner);
+    corner.hidden = !isReal;
+    const reached = page.reached?.[index] ?? null;
+    if (!isReal || reached === null) {
+      canvas.setAttribute("aria-label", alt);
+      return value === null ? "…" : short(value);
+    }
+    if (page.sheet) drawFrom(corner, page.sheet, index, page.channels.length);
+    corner.setAttribute("aria-label", alt);
     canvas.setAttribute("aria-label", altOfReal(short(reached)));
     return phrase("page.real", { value: short(reached) });
   }
@@ -197,11 +208,7 @@ export class MaximizationView extends View {
     const reached = wanted.paint(page, index, note ? `${alt}; ${note}` : alt, (most) =>
       phrase("image.ofReal", { unit, value: most }),
     );
-    write(
-      caption,
-      this.store.nameOf(page.layer, channel),
-      reached + (note.startsWith("dead") ? phrase("page.dead") : ""),
-    );
+    write(caption, this.store.nameOf(page.layer, channel), reached + (page.dead[index] ? phrase("page.dead") : ""));
     root.dataset.channel = String(channel);
   }
 
