@@ -30,6 +30,7 @@ class Climb:
 
 class Climbs:
     """The runs of a page: on small canvases one; on larger ones that of one unit, then all others; on large ones one each.
+    On a GPU always one.
 
     goals: by row of the page. own: the user's pictures, for units that are hard to turn on. steps: of each run; None:
     until the pictures rest.
@@ -43,8 +44,9 @@ class Climbs:
         self._waiting, self._begun = list(goals), list[Climb]()
         self._first: Run | None = None
         plan = read_goal(net, [goals[self._waiting[0]]])
-        self._each = grows(net, plan)
-        self._first_alone = self._each or (net.kind == "picture" and min(plan.shape[1:]) > _TOGETHER)
+        together = net.device.type == "cuda"  # where one alone takes as long as several
+        self._each = not together and grows(net, plan)
+        self._first_alone = self._each or (not together and net.kind == "picture" and min(plan.shape[1:]) > _TOGETHER)
         self.blank: np.ndarray = rest(net, 1, plan.shape)[0].numpy()
         """An image of which nothing is to be seen yet."""
 
