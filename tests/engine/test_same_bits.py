@@ -11,8 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import nn_lens as nl
+from nn_lens.engine.maximizing import ascent, growth, waves
 from nn_lens.engine.maximizing import maximize as maximizing
 from nn_lens.engine.maximizing.resampling import Resampled
 from nn_lens.engine.network.deterministic import deterministic
@@ -118,3 +120,28 @@ def test_inside_an_evaluation_another_changes_nothing():
         assert not any(p.requires_grad for p in model.parameters())
     assert all(m.training for m in model.modules())
     assert all(p.requires_grad for p in model.parameters())
+
+
+class NoDouble(TorchDispatchMode):
+    """A device without double precision, as Apple's: whatever makes such numbers fails."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        answer = func(*args, **(kwargs or {}))
+        for tensor in answer if isinstance(answer, (tuple, list)) else [answer]:
+            if isinstance(tensor, torch.Tensor) and tensor.dtype is torch.float64 and tensor.numel() > 1:
+                raise TypeError(f"{func} made double precision")
+        return answer
+
+
+def test_images_are_made_where_there_is_no_double_precision(monkeypatch):
+    for module in (ascent, growth, waves):
+        monkeypatch.setattr(module, "widest", lambda device: torch.float32)
+    net = nl.Network(nn.Sequential(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.Conv2d(6, 4, 5, stride=2)).eval(), (3, 24, 24))
+    nl.maximize(net, "2:1", steps=2)  # what is known of the layer, on the processor, is looked up then
+    plan = maximizing.Run(net, [nl.Unit("2", 0), nl.Unit("2", 3)])
+    with NoDouble():
+        for step in plan.steps():
+            assert np.isfinite(step.activations).all()
+            if step.index == 12:
+                break
+    assert plan.history[-1].mean() > plan.history[0].mean()

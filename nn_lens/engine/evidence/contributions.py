@@ -184,7 +184,7 @@ def _of(
 ) -> Contributions:
     layout = subject.net[layer].layout
     output, gradient = _output_and_gradient(subject, layer)
-    numbers = layout.numbers(output)[0].double() * layout.numbers(gradient)[0].double()
+    numbers = layout.numbers(output)[0].cpu().double() * layout.numbers(gradient)[0].cpu().double()
     every = numbers.sum(1)
     if not every.isfinite().all():
         raise LensError(

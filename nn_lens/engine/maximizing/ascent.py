@@ -14,6 +14,8 @@ import math
 
 import torch
 
+from nn_lens.engine.network.arrays import widest
+
 _MOMENTUM = 0.7
 _SHORTER = 24.0  # steps after which a step is half as long
 
@@ -69,7 +71,7 @@ def size_of(x: torch.Tensor) -> torch.Tensor:
     Summed in double precision: the order of the sums depends on how many rows there are, and must not show.
     """
     dims = tuple(range(1, x.ndim))
-    size: torch.Tensor = torch.linalg.vector_norm(x, dim=dims, keepdim=True, dtype=torch.float64)
+    size: torch.Tensor = torch.linalg.vector_norm(x, dim=dims, keepdim=True, dtype=widest(x.device))
     size = (size / x[0].numel() ** 0.5).to(x.dtype)
     return size
 

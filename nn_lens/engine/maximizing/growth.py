@@ -21,6 +21,7 @@ from nn_lens.engine.maximizing.batch import Settings
 from nn_lens.engine.maximizing.gradients import Flowing
 from nn_lens.engine.maximizing.graph import GraphFacts
 from nn_lens.engine.maximizing.plan import Plan, read_goal
+from nn_lens.engine.network.arrays import widest
 from nn_lens.engine.network.inputs import places_of
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.errors import LensError
@@ -167,7 +168,7 @@ def effective_sides(whole: Settings, shares: Sequence[float] = tuple(share for s
         for n in range(_PROBES):
             mixture = own @ (torch.randint(0, 2, (len(own),), generator=g).to(own) * 2 - 1)
             (gradient,) = torch.autograd.grad(mixture, x, retain_graph=n + 1 < _PROBES)
-            energy += gradient[0].double().square().sum(0).float().cpu()
+            energy += gradient[0].to(widest(gradient.device)).square().sum(0).float().cpu()
     height, width = energy.shape
     middle = _middle(net, plan, plan.layer)
     far = torch.maximum(*torch.meshgrid(

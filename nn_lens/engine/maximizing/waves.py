@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from nn_lens.engine.maximizing.ascent import size_of
+from nn_lens.engine.network.arrays import widest
 
 
 def to_values(free: torch.Tensor, sides: tuple[int, ...], decay: float) -> torch.Tensor:
@@ -85,7 +86,7 @@ def sigmoid(x: torch.Tensor) -> torch.Tensor:
     """In double precision: at the ends of its memory torch takes another exponential, so that in single precision the
     last bit of a picture would depend on its neighbours.
     """
-    return torch.sigmoid(x.double()).to(x.dtype)
+    return torch.sigmoid(x.to(widest(x.device))).to(x.dtype)
 
 
 def bounded(x: torch.Tensor, bound: float) -> torch.Tensor:
@@ -116,5 +117,5 @@ class _Sized(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
         x, own, size = ctx.saved_tensors
-        along = (grads[0] * x).mean(tuple(range(1, x.ndim)), keepdim=True, dtype=torch.float64).to(x.dtype)
+        along = (grads[0] * x).mean(tuple(range(1, x.ndim)), keepdim=True, dtype=widest(x.device)).to(x.dtype)
         return (grads[0] - x * (along / own**2)) * (size / own), None

@@ -12,6 +12,11 @@ def as_numpy(x: torch.Tensor) -> np.ndarray:
     return values
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """Double precision, where a device has it: Apple's have not."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def correlations(rows: np.ndarray) -> np.ndarray:
     """(n,n) correlations of (n, numbers) rows; a constant row has 0 with all, where np.corrcoef has NaN."""
     centred = rows.astype(np.float64) - rows.mean(1, keepdims=True)

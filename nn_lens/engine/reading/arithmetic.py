@@ -131,7 +131,7 @@ def arithmetic(net: Network, picture: Any, unit: Unit | str) -> Arithmetic:
         outputs = net.outputs(x, [source, *behind])
     inputs, window, kernel, bias = _multiplied(calls[source], neuron.channel, neuron.place)
     value, *then = (float(outputs[name][(0, neuron.channel, *neuron.place)]) for name in (source, *behind))
-    products = window.double() * kernel.double()
+    products = window.cpu().double() * kernel.cpu().double()
     total = float(products.sum()) + bias
     if abs(total - value) > _tolerance(kernel.dtype) * (float(products.abs().sum()) + abs(bias) + 1e-3):
         raise LensError(

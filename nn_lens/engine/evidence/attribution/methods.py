@@ -46,7 +46,7 @@ def integrated_gradients(subject: Subject, *, baseline: Any = None, n_steps: int
         _input(subject), baselines=start, n_steps=n_steps, internal_batch_size=batch_of(subject)
     )
     way = subject.value - answer
-    off = abs(float(gradients.detach().double().sum()) - way)
+    off = abs(float(gradients.detach().cpu().double().sum()) - way)
     return _summed(subject, gradients, off / abs(way) if way else (float("inf") if off else 0.0), note)
 
 

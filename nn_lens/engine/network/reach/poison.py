@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nn_lens.engine.network.arrays import widest
 from nn_lens.engine.network.reach.call import EXAMPLE, Call, Seen
 from nn_lens.engine.network.reach.marks import Marks, TooLarge, join
 
@@ -33,11 +34,13 @@ def poison(call: Call, linear: bool = False) -> Any:
 
         def poisoned(tensor: torch.Tensor, given: Any = given, value: Any = value) -> Any:
             if not isinstance(tensor, Seen):
-                return tensor.double() if tensor.is_floating_point() else tensor.as_subclass(torch.Tensor)
+                return (
+                    tensor.to(widest(tensor.device)) if tensor.is_floating_point() else tensor.as_subclass(torch.Tensor)
+                )
             on = next(given) >= value
             if linear:
-                return on.double()
-            return torch.where(on, torch.nan, EXAMPLE).double()
+                return on.to(widest(on.device))
+            return torch.where(on, torch.nan, EXAMPLE).to(widest(on.device))
 
         answer = call.on(poisoned)
         for into, now in zip(found, answer if isinstance(answer, (tuple, list)) else [answer], strict=True):

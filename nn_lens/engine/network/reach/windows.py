@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from nn_lens.engine.network.arrays import widest
 from nn_lens.engine.network.reach.call import Call, Chosen
 from nn_lens.engine.network.reach.marks import Marks, join
 
@@ -184,7 +185,7 @@ def padded(x: Marks, padding: Sequence[int], mode: str) -> Marks:
     """The padding of the function of that name, the last dimension first, by what is inside."""
     for i in range(len(padding) // 2):
         before, after = padding[2 * i : 2 * i + 2]
-        places = torch.arange(x.shape[-1 - i], dtype=torch.float64, device=x.core.device)
+        places = torch.arange(x.shape[-1 - i], dtype=widest(x.core.device), device=x.core.device)
         x = x.pick(-1 - i, F.pad(places[None, None], (before, after), mode)[0, 0].long())
     return x
 
