@@ -163,7 +163,7 @@ def test_axe_finds_no_serious_fault(panel):
         panel.notebook.python(f"lens.view = {view!r}; result = 0")
         panel.page.wait_for_function("(view) => document.querySelector('.nn-lens').dataset.view === view", arg=view)
         # Cards fill one by one, that of the blocks for minutes: what there is by then is looked at.
-        panel.page.wait_for_timeout(6000 if view in ("blocks", "evidence") else 500)
+        panel.page.wait_for_timeout(3000 if view in ("blocks", "evidence") else 500)
         for theme in ("JupyterLab Dark", "JupyterLab Light"):
             panel.theme(theme)
             assert not panel.faults(), f"{theme}, {view}"
