@@ -125,7 +125,7 @@ def build(name: str) -> tuple[Any, dict[str, Any]]:
     given = {"input_shape": (3, 128, 128)} if "segmentation" in module or "detection" in module else {}
     if "video" in module:
         given = {"input_shape": (3, 16, 112, 112) if "Swin" not in type(made).__name__ else (3, 16, 96, 96)}
-        given = {"input_shape": (3, 16, 224, 224)} if "MViT" in type(made).__name__ else given
+        given = {"input_shape": (3, 16, 224, 224)} if type(made).__name__ in ("MViT", "S3D") else given
     if "optical_flow" in module:
         given = {"input_shape": (3, 128, 128), "inputs": lambda x: (x, x.flip(3)), "output": -1}
     return made, given
