@@ -5,6 +5,9 @@ traits know no threads: while one takes over a state from the browser, what anot
 
 Around each message of a widget, ipykernel lets all who listen know that a cell ends, and matplotlib then shows and closes the
 figures that it finds. On a thread beside the running cell these are the cell's own, half drawn: there nobody is told.
+
+Since its version 7.4 ipykernel sends such a message not to the subshell that the browser names, but to the shell that spoke last
+through the widget. Answers come from the session's worker, which it takes for the main shell: that is the running cell's.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ class TakesTurns:
             (handle_at_an_end if at_an_end else self._handle_msg)(message)
 
         comm.handle_msg = handle
+        if hasattr(comm, "_reply_subshell_for"):
+            comm._reply_subshell_for = lambda _message, named: named
 
     def _handle_msg(self, msg: Any) -> None:
         with TURN:

@@ -313,6 +313,14 @@ def test_what_a_busy_kernel_shows_is_of_an_earlier_cell(lab_page):
     for value in (1, 2, 1):
         slider.evaluate("(e, n) => { e.value = n; e.dispatchEvent(new Event('input', { bubbles: true })); }", value)
         lab_page.page.wait_for_timeout(600)
+    lab_page.page.locator(".nn-lens input.layer").first.evaluate(
+        "(e) => { e.value = 0; e.dispatchEvent(new Event('input', { bubbles: true })); }"
+    )
+    lab_page.page.wait_for_function(
+        "() => document.querySelector('.nn-lens .card.activations:not(.stale)')?.dataset.shown?.startsWith('conv ')",
+        timeout=6000,
+    )
+    lab_page.says("A cell runs; this is as of cell")
     lab_page.line("fourth_model").wait_for()
     assert lab_page.page.locator(f"{SIDE} .note").is_hidden()
     assert lab_page.python("result = ended") == [1]

@@ -242,3 +242,22 @@ for widget, state, taken in (
 """
     tests = Path(__file__).parent.parent
     subprocess.run([sys.executable, "-c", code], cwd=tests, check=True, timeout=120)
+
+
+def test_messages_go_to_the_subshell_that_they_name_whoever_spoke_last():
+    """ipykernel would send them to the shell that did: the session's worker counts as the main one, where the cell runs."""
+    code = """
+import ipykernel.ipkernel
+from ipykernel.comm.comm import BaseComm
+from models import small
+import nn_lens as nl
+
+for widget in (nl.Lens(small(), unit="3:0"), nl.KernelLab(nl.demo().samples["cat"])):
+    assert isinstance(widget.comm, BaseComm)
+    if hasattr(BaseComm, "_reply_subshell_for"):
+        widget.comm._reply_subshell_id = None
+        assert widget.comm._reply_subshell_for({"method": "custom"}, "beside") == "beside"
+    widget.close()
+"""
+    tests = Path(__file__).parent.parent
+    subprocess.run([sys.executable, "-c", code], cwd=tests, check=True, timeout=120)
