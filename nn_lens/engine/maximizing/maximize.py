@@ -74,7 +74,8 @@ def maximize(
         steps: how many; each is shorter than the one before, so that the scores rest at the last. None: 128, on
             canvases from 128 pixels on 96, and 48 where a step is much work. The first of those are taken on the part of the
             canvas that the unit really sees.
-        seed: of the starting pictures and the transforms; the same call gives the same bits.
+        seed: of the starting pictures and the transforms; the same call gives the same bits, on a GPU too unless the
+            model needs a kernel of which torch has no deterministic one.
         size: side or (height, width) of the canvas in pixels; of signals, sequences and volumes as many numbers as they
             have places. None: as above, or the full input size where the network takes no other, which `remark` says.
         parametrization: from `nl.parametrizations`; default Fourier with decorrelated colour, at the contrast that
