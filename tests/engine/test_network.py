@@ -362,6 +362,15 @@ def test_batches_keep_the_largest_layer_modest():
         assert nl.Network(nn.Sequential(nn.Conv2d(1, channels, 1)), (1, 512, 512), False).batch_size() == pictures
 
 
+def test_batches_keep_what_is_kept_of_all_layers_modest(monkeypatch):
+    net = small()
+    numbers = sum(int(np.prod(net[name].output_shape)) for name in ("0", "3"))
+    monkeypatch.setattr("nn_lens.engine.network.network._KEPT", 5 * numbers)
+    assert (net.batch_size(["0", "3"]), net.batch_size()) == (4, 32)
+    found = [step.count for step in nl.dataset_examples_steps(net, ["0", "3"], torch.rand(6, *net.input_shape))]
+    assert found == [4, 6]
+
+
 def test_a_layer_that_cannot_be_shown_says_so():
     net = nl.Network(nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(0), nn.Unflatten(0, (2, -1))), (3, 8, 8), False)
     assert net["1"].receptive_field is None

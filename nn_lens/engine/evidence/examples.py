@@ -320,7 +320,8 @@ def _steps(
     try:
         if ongoing.count:
             yield known()
-        for batch in source.batches(net.batch_size(), skip=ongoing.read):
+        layers = {unit.layer for unit in units}
+        for batch in source.batches(net.batch_size(layers), skip=ongoing.read):
             ongoing.take(batch)
             if file is not None and time.monotonic() - saved > _SAVED_EVERY:
                 ongoing.save(file, settings)

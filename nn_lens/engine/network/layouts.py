@@ -84,8 +84,8 @@ class Layout:
 class Layouts:
     """Reads the layouts of one pass, layer by layer: what an output is depends on those before it.
 
-    kind, shape: of the input. patches: the grid that it is cut into, if that is known. A row of tokens is a grid only where a layer before had that grid; a module that changes
-    numbers one by one keeps the layout of what it read.
+    kind, shape: of the input. patches: the grid that it is cut into, if that is known. A row of tokens is a grid only where a
+    layer before had that grid; a module that changes numbers one by one keeps the layout of what it read.
     """
 
     def __init__(self, kind: str, shape: tuple[int, ...], patches: tuple[int, ...] | None = None) -> None:

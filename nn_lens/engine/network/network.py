@@ -38,6 +38,7 @@ _TOKEN = re.compile(r"^(.*)\[(\d+)\]$")
 _NUMBERS = 1 << 22  # that the largest layer may answer with in a pass over pictures: more only keeps others waiting
 _PICTURES = 32  # in a pass; of small ones, more would leave the processor's cache
 _ON_GPU = 16  # times as much of both on a GPU, which is fast where it has much to do at once
+_KEPT = 1 << 28  # numbers of the layers that are asked for: 1 GB
 _VECTORS = 256
 
 
@@ -267,8 +268,10 @@ class Network:
         """
         return class_index(target, self.labels, self._answer_layout.channels)
 
-    def batch_size(self) -> int:
-        """How many inputs go well in one pass without gradients: as many as keep the largest layer modest."""
+    def batch_size(self, layers: Iterable[str] = ()) -> int:
+        """How many inputs go well in one pass without gradients: as many as keep the largest layer modest, and what is kept
+        of `layers`, the answers of all of them.
+        """
         if self._rows == "one":
             return 1
         if self.kind == "vector":
@@ -276,6 +279,8 @@ class Network:
         largest = max((math.prod(layer.output_shape) for layer in self._layers.values()), default=1)
         more = _ON_GPU if self.device.type == "cuda" else 1
         fitting = min(more * _PICTURES, more * _NUMBERS // max(1, largest, math.prod(self.input_shape)))
+        kept = sum(math.prod(self[name].output_shape) for name in layers)
+        fitting = min(fitting, _KEPT // max(1, kept))
         return max(1, fitting // 2 * 2)  # odd batches are filled up
 
     def fingerprint(self) -> str:
