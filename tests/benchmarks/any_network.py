@@ -5,7 +5,8 @@
 A process and a time limit per network; what is in the file already is not run again, so that a run goes on where it
 stopped. Networks: own small ones of each kind of input and answer, the smallest of each family of torchvision, and of
 timm and transformers where they are installed (random weights, no download); with --all every model of torchvision.
-On another device the numbers are compared there, without TF32. A cell is "works" (numbers checked), "says why" (a LensError), "fault" (another error, or wrong numbers), or "not run".
+A cell is "works" (numbers checked), "says why" (a LensError), "fault" (another error, or wrong numbers), or "not run".
+With --device models and numbers are on that device, without TF32.
 """
 
 from __future__ import annotations
@@ -297,9 +298,7 @@ class Trial:
         own = self.nl.attribute(self.net, self.x, index, "grad_cam")
         self._check(bool(self.np.isfinite(own.map).all()), f"not finite at {own.layer}")
         if not own.map.any():
-            gradient = self.nl.attribute(
-                self.net, self.x, index, "saliency"
-            ).map  # which "class" holds against plain torch
+            gradient = self.nl.attribute(self.net, self.x, index, "saliency").map  # held against plain torch by "class"
             self._check(not gradient.any(), f"nothing at {own.layer}")
             return f"{own.layer}, nothing, as the score's gradient is"
         return str(own.layer)

@@ -365,7 +365,7 @@ def test_batches_keep_the_largest_layer_modest():
 def test_batches_keep_what_is_kept_of_all_layers_modest(monkeypatch):
     net = small()
     numbers = sum(int(np.prod(net[name].output_shape)) for name in ("0", "3"))
-    monkeypatch.setattr("nn_lens.engine.network.network._KEPT", 5 * numbers)
+    monkeypatch.setattr("nn_lens.engine.network.batch_size._KEPT", 5 * numbers)
     assert (net.batch_size(["0", "3"]), net.batch_size()) == (4, 32)
     found = [step.count for step in nl.dataset_examples_steps(net, ["0", "3"], torch.rand(6, *net.input_shape))]
     assert found == [4, 6]

@@ -7,7 +7,6 @@ the model into eval mode with frozen weights, and leaves flags, weights and rand
 from __future__ import annotations
 
 import copy
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nn_lens.engine.network import capture, memory_format, probing
+from nn_lens.engine.network import batch_size, capture, memory_format, probing
 from nn_lens.engine.network.answers import meaning
 from nn_lens.engine.network.arrays import as_numpy
 from nn_lens.engine.network.carried import carried_by
@@ -35,11 +34,6 @@ from nn_lens.errors import LensError, NetworkError, UnknownLayer, a_type, neares
 from nn_lens.units import Direction, Unit, as_unit
 
 _TOKEN = re.compile(r"^(.*)\[(\d+)\]$")
-_NUMBERS = 1 << 22  # that the largest layer may answer with in a pass over pictures: more only keeps others waiting
-_PICTURES = 32  # in a pass; of small ones, more would leave the processor's cache
-_ON_GPU = 16  # times as much of both on a GPU, which is fast where it has much to do at once
-_KEPT = 1 << 28  # numbers of the layers that are asked for: 1 GB
-_VECTORS = 256
 
 
 class Network:
@@ -269,19 +263,12 @@ class Network:
         return class_index(target, self.labels, self._answer_layout.channels)
 
     def batch_size(self, layers: Iterable[str] = ()) -> int:
-        """How many inputs go well in one pass without gradients: as many as keep the largest layer modest, and what is kept
-        of `layers`, the answers of all of them.
-        """
+        """How many inputs go well in one pass without gradients that keeps the answers of `layers`."""
         if self._rows == "one":
             return 1
-        if self.kind == "vector":
-            return _VECTORS
-        largest = max((math.prod(layer.output_shape) for layer in self._layers.values()), default=1)
-        more = _ON_GPU if self.device.type == "cuda" else 1
-        fitting = min(more * _PICTURES, more * _NUMBERS // max(1, largest, math.prod(self.input_shape)))
-        kept = sum(math.prod(self[name].output_shape) for name in layers)
-        fitting = min(fitting, _KEPT // max(1, kept))
-        return max(1, fitting // 2 * 2)  # odd batches are filled up
+        shapes = (layer.output_shape for layer in self._layers.values())
+        kept = (self[name].output_shape for name in layers)
+        return batch_size.modest(self.kind, self.input_shape, shapes, kept, self.device.type == "cuda")
 
     def fingerprint(self) -> str:
         """A text that changes with the weights, the architecture, the code of forward, what it reads besides, and the
