@@ -75,7 +75,8 @@ def read_checkpoint(file: Path, name: str) -> tuple[Any, Mapping[str, str]]:
             if start[:1] == b"\x80":
                 return _legacy(opened, size), {}
         except NotWeights as error:
-            raise LensError(f"{name} is not read as a checkpoint: {error}.") from None
+            way = "" if _SAVE[:-1] in str(error) else f" Fetch it again, or s{_SAVE[1:]}"
+            raise LensError(f"{name} is not read as a checkpoint: {error}.{way}") from None
         except OSError as error:
             raise LensError(f"{name} cannot be read: {one_line(error)}.") from error
     raise LensError(

@@ -60,6 +60,8 @@ def refused(file, says, **options):
     assert len(str(raised.value)) < 1200
     assert "<script" not in str(raised.value) or "'" in str(raised.value)
     assert str(raised.value).isprintable()
+    if "is not read as a checkpoint" in str(raised.value):
+        assert str(raised.value).count("torch.save(model.state_dict()") == 1, "the way out"
     return str(raised.value)
 
 
