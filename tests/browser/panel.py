@@ -1,4 +1,4 @@
-"""What the tests read off a panel: its canvases' pixels, its texts, its sliders."""
+"""What the tests read off a panel: its pictures' pixels, its texts, its sliders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import numpy as np
 
 from browser.jupyter import LIMIT
 
-PIXELS = """(canvas) => {
+PIXELS = """async (picture) => {
+  let canvas = picture;
+  if (picture instanceof HTMLImageElement) {
+    await picture.decode();
+    canvas = new OffscreenCanvas(picture.naturalWidth, picture.naturalHeight);
+    canvas.getContext('2d').drawImage(picture, 0, 0);
+  }
   const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
   let text = '';
   for (let i = 0; i < data.length; i += 32768) text += String.fromCharCode(...data.subarray(i, i + 32768));
@@ -32,7 +38,7 @@ class Panel:
         self.page.wait_for_selector(".nn-lens", timeout=timeout)
 
     def pixels(self, selector: str) -> np.ndarray:
-        """(H,W,3) uint8 of a canvas."""
+        """(H,W,3) uint8 of a canvas or an image element."""
         width, height, text = self.page.locator(f".nn-lens {selector}").first.evaluate(PIXELS)
         return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)[..., :3]
 

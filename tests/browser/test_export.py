@@ -55,7 +55,7 @@ def test_the_unit_slider_scrubs_every_unit(panel, net):
     for unit in (17, last):
         panel.slide("unit", unit)
         panel.wait_for_unit(f"relu2:{unit}")
-        shown = panel.pixels(f".maximization .tile[data-channel='{unit}'] canvas").astype(int)
+        shown = panel.pixels(f".maximization .tile[data-channel='{unit}'] img").astype(int)
         made = nl.maximize(
             net, [nl.Unit("relu2", c) for c in range(unit // 12 * 12, min(unit // 12 * 12 + 12, last + 1))]
         )
@@ -67,11 +67,11 @@ def test_hovering_ranks_units_with_their_images(panel):
     frame.click()
     panel.page.wait_for_function(
         """() => {
-          const images = [...document.querySelectorAll('.nn-lens .ranked canvas')];
+          const images = [...document.querySelectorAll('.nn-lens .ranked img')];
           return images.length > 0 && images.every((c) => !c.matches('.none'));
         }"""
     )
-    drawn = panel.pixels(".ranked canvas")
+    drawn = panel.pixels(".ranked img")
     assert drawn.std() > 0, "an image, and no blank tile"
     panel.page.keyboard.press("Escape")
 

@@ -205,7 +205,7 @@ def test_a_map_on_the_picture_is_clear_where_it_is_zero(shown, lens, net):
 
 def test_a_small_picture_is_enlarged_beside_itself(shown, lens):
     panel = shown(lens)
-    panel.wait(".maximization .tile canvas", "e.width > 1")
+    panel.wait(".maximization .tile img", "e.naturalWidth > 1")
     tile = panel.page.locator(".nn-lens .maximization .tile").nth(2)
     tile.hover()
     panel.wait(".large", "!e.hidden && e.offsetWidth >= 200")
@@ -255,7 +255,7 @@ def test_help_says_what_each_card_shows_and_the_menu_what_else_there_is(shown, l
 
 def test_the_map_of_the_network_leads_to_its_stops_and_folds_away(shown, lens):
     panel = shown(lens)
-    panel.wait(".stops .tile:nth-child(5) canvas", "e.width === 48")
+    panel.wait(".stops .tile:nth-child(5) img", "e.naturalWidth === 48")
     names = panel.page.locator(".nn-lens .stops .caption").all_inner_texts()
     assert names == [group["name"] for group in lens._network["groups"]]
     assert panel.page.locator(".nn-lens .stops [aria-pressed=true]").inner_text() == "relu3"
@@ -264,7 +264,7 @@ def test_the_map_of_the_network_leads_to_its_stops_and_folds_away(shown, lens):
     best = int(maps.reshape(len(maps), -1).max(1).argmax())
     levels, _, signed = images.map_levels(maps[best : best + 1])
     expected = images.colour(levels, signed)[0].repeat(3, 0).repeat(3, 1)  # 16 places in 48 pixels
-    shown_map = panel.pixels(f".stops .tile:nth-child({names.index('relu3') + 1}) canvas")
+    shown_map = panel.pixels(f".stops .tile:nth-child({names.index('relu3') + 1}) img")
     np.testing.assert_array_equal(shown_map, expected)
     panel.page.click(".nn-lens .stops .tile >> text=block4")
     panel.notebook.until("result = lens.layer", "block4")

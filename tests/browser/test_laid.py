@@ -90,9 +90,9 @@ def test_a_real_picture_that_leads_a_unit_further_comes_first(shown, material):
     panel = shown(lens, *SIZES["narrow"])
     panel.wait(".card.maximization", "e.dataset.shown.endsWith('finished')")
     tile = panel.page.locator(".nn-lens .maximization .tile[aria-pressed=true]")
-    real, image = tile.locator("canvas").all()
-    assert real.get_attribute("aria-label").startswith("Part of a real picture that leads features.3:4 further")
-    assert image.get_attribute("aria-label").startswith("Maximizing image of features.3:4")
+    real, image = tile.locator("img").all()
+    assert real.get_attribute("alt").startswith("Part of a real picture that leads features.3:4 further")
+    assert image.get_attribute("alt").startswith("Maximizing image of features.3:4")
     reached = float(tile.locator(".much").inner_text().removeprefix("real "))
     found = nl.maximize(lens.session.net, "features.3:4")
     assert reached == pytest.approx(found.real[0].activation, rel=1e-2)
@@ -100,7 +100,7 @@ def test_a_real_picture_that_leads_a_unit_further_comes_first(shown, material):
     note = panel.page.locator(".nn-lens .maximization .note").inner_text()
     assert note.startswith(f"unit 4: {found.notes[0]}, more than its image")
     # Others on the page have their image alone, and none of them is called dead.
-    assert panel.page.locator(".nn-lens .maximization .tile canvas.corner:visible").count() < 6
+    assert panel.page.locator(".nn-lens .maximization .tile img.corner:visible").count() < 6
     assert "dead" not in panel.page.locator(".nn-lens .maximization").inner_text()
     assert faults_of(panel) == []
 

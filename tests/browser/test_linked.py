@@ -61,7 +61,7 @@ def test_a_click_stays_and_esc_lets_go(panel):
     place = panel.page.locator(".nn-lens .here").get_attribute("data-shown").split()[1]
     panel.notebook.until("result = str(lens.unit)", f"relu3:12@{place}")
     panel.page.wait_for_function(
-        "() => [...document.querySelectorAll('.nn-lens .ranked canvas')].every((c) => !c.matches('.none'))"
+        "() => [...document.querySelectorAll('.nn-lens .ranked img')].every((c) => !c.matches('.none'))"
     )
     assert f"at {place.replace(',', ', ')}" in panel.page.locator(".nn-lens .numbers").inner_text()
     panel.page.locator(".nn-lens .ranked .tile").nth(1).click()
@@ -96,9 +96,9 @@ def test_the_numbers_are_the_engines(panel):
 
 def test_the_picture_that_the_unit_wants_least(panel):
     panel.page.wait_for_function(
-        "() => !document.querySelector('.nn-lens .unit-row figure:nth-child(3) canvas').matches('.stale')"
+        "() => !document.querySelector('.nn-lens .unit-row figure:nth-child(3) img').matches('.stale')"
     )
-    assert panel.pixels(".unit-row figure:nth-child(3) canvas").std() > 10
+    assert panel.pixels(".unit-row figure:nth-child(3) img").std() > 10
 
 
 def test_copies(panel):

@@ -51,7 +51,7 @@ def compare(panel: Panel, demo: nl.Network, unit: nl.Unit, picture) -> None:
         small = panel.tile("activations", unit.channel, *maps.shape[1:]).astype(int)
         assert np.abs(small - tiles[unit.channel]).max() <= 4
     wanted = nl.maximize(demo, unit)  # alone, which is what it is in its page
-    shown = panel.pixels(f".maximization .tile[data-channel='{unit.channel}'] canvas").astype(int)
+    shown = panel.pixels(f".maximization .tile[data-channel='{unit.channel}'] img").astype(int)
     expected = images.rgb(wanted.images)[0].astype(int)
     assert shown.shape == expected.shape
     assert np.abs(shown - expected).mean() <= 1, "the maximizing image is the engine's"

@@ -15,6 +15,9 @@ export function page(): void {
   root.requestAnimationFrame = (call: () => void) => frames.push(call);
   root.cancelAnimationFrame = () => {};
   root.createImageBitmap = async (blob: Blob) => ({ width: 12, height: 1, size: blob.size, close() {} });
+  // What a decoder makes of a sheet besides: pictures, of which nothing is drawn here.
+  const element = { setAttribute() {}, toggleAttribute() {}, append() {}, getContext: () => null, toDataURL: () => "" };
+  root.document = { createElement: () => ({ ...element }) };
   performance.now = () => now;
 }
 

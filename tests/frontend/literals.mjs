@@ -59,7 +59,7 @@ const TECHNICAL = {
   addClass: [0],
 };
 /** Attributes and fields that only the browser reads. */
-const UNREAD = /^(data-.*|class|className|style|type|role|scope|accept|src|href|id|tabindex|step|viewBox|preserveAspectRatio|value|font|fillStyle|strokeStyle|textBaseline|aria-(hidden|pressed|expanded|disabled|controls|activedescendant|live|haspopup|selected|setsize|posinset|atomic)|background|color|top|left|width|height|maxWidth|aspectRatio|transform|paddingLeft)$/;
+const UNREAD = /^(data-.*|class|className|style|type|role|draggable|decoding|scope|accept|src|href|id|tabindex|step|viewBox|preserveAspectRatio|value|font|fillStyle|strokeStyle|textBaseline|aria-(hidden|pressed|expanded|disabled|controls|activedescendant|live|haspopup|selected|setsize|posinset|atomic)|background|color|top|left|width|height|maxWidth|aspectRatio|transform|paddingLeft)$/;
 
 const { config } = ts.readConfigFile(join(frontend, "tsconfig.json"), ts.sys.readFile);
 const { options } = ts.parseJsonConfigFileContent(config, ts.sys, frontend);
@@ -67,7 +67,7 @@ const program = ts.createProgram(files, { ...options, noEmit: true });
 const checker = program.getTypeChecker();
 
 /** Colours, selectors, addresses, kinds of files, and Python. */
-const CODE = /^(#|\.|[\w.-]+\(|https?:|image\/|currentColor$|\w+\.$)|\w=/;
+const CODE = /^(#|\.|[\w.-]+\(|https?:|data:|image\/|currentColor$|\w+\.$)|\w=/;
 
 const catalogue = JSON.parse(readFileSync(join(frontend, "../widgets/strings.json"), "utf8"));
 const phrases = catalogue.phrases;

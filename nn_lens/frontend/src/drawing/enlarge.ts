@@ -1,7 +1,8 @@
 /** The small picture that the pointer or the focus rests on, drawn large beside it. */
 import { el } from "./dom";
+import { type Picture, sizeOf } from "./still";
 
-const SMALL = ".tile canvas, .spectrum canvas, .unit-row canvas, .one canvas, .seen canvas";
+const SMALL = ".nn-lens :is(.tile, .spectrum, .unit-row, .one, .seen) :is(canvas, img)";
 /** Pixels of the large picture, and of a picture that is large enough as it is. */
 const [LARGE, ENOUGH] = [224, 180];
 /** Milliseconds until the first is shown; the next one follows the pointer at once. */
@@ -10,7 +11,7 @@ const GAP = 6;
 
 export class Enlarger {
   readonly root = el("canvas", { class: "large", hidden: true, "aria-hidden": "true" });
-  private of: HTMLCanvasElement | null = null;
+  private of: Picture | null = null;
   private timer = 0;
 
   constructor(private readonly panel: HTMLElement) {
@@ -39,17 +40,17 @@ export class Enlarger {
     else this.point(null);
   }
 
-  private point(of: HTMLCanvasElement | null): void {
+  private point(of: Picture | null): void {
     if (of === this.of) return;
     clearTimeout(this.timer);
     this.of = of;
-    const use = of && of.width > 1 && of.clientWidth > 0 && of.clientWidth < ENOUGH;
+    const use = of && sizeOf(of)[0] > 1 && of.clientWidth > 0 && of.clientWidth < ENOUGH;
     if (!use) this.root.hidden = true;
     else if (!this.root.hidden) this.show(of);
     else this.timer = window.setTimeout(() => this.show(of), REST);
   }
 
-  private show(of: HTMLCanvasElement): void {
+  private show(of: Picture): void {
     if (getComputedStyle(of).visibility === "hidden") return;
     this.root.hidden = false;
     this.draw(of);
@@ -62,10 +63,11 @@ export class Enlarger {
     this.root.style.top = `${top - whole.top}px`;
   }
 
-  private draw(of: HTMLCanvasElement): void {
-    const scale = LARGE / Math.max(of.width, of.height);
+  private draw(of: Picture): void {
+    const own = sizeOf(of);
+    const scale = LARGE / Math.max(...own);
     const dpr = window.devicePixelRatio || 1;
-    const [width, height] = [Math.round(of.width * scale), Math.round(of.height * scale)];
+    const [width, height] = own.map((side) => Math.round(side * scale));
     this.root.style.width = `${width}px`;
     this.root.style.height = `${height}px`;
     this.root.width = width * dpr;
@@ -79,8 +81,7 @@ export class Enlarger {
 }
 
 /** The small picture at an element, or in the button that it is. */
-function found(target: EventTarget | null): HTMLCanvasElement | null {
+function found(target: EventTarget | null): Picture | null {
   if (!(target instanceof Element)) return null;
-  const canvas = target.closest(SMALL) ?? target.closest(".tile")?.querySelector("canvas");
-  return canvas instanceof HTMLCanvasElement ? canvas : null;
+  return target.closest<Picture>(SMALL) ?? target.closest(".tile")?.querySelector<Picture>("canvas, img") ?? null;
 }

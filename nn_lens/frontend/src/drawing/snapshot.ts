@@ -1,4 +1,5 @@
 /** A small picture of what an element shows, for when there is no kernel: boxes, canvases, sliders and words, as laid out. */
+import { type Picture, sizeOf } from "./still";
 
 /** Pixels of the picture's width and height at most, and bytes that it may take in a notebook. */
 const [WIDTH, HEIGHT] = [720, 1600];
@@ -60,16 +61,8 @@ function drawBox(context: Context, style: CSSStyleDeclaration, box: DOMRect): vo
   context.strokeRect(box.left + width / 2, box.top + width / 2, box.width - width, box.height - width);
 }
 
-function drawPicture(
-  context: Context,
-  picture: HTMLCanvasElement | HTMLImageElement,
-  style: CSSStyleDeclaration,
-  box: DOMRect,
-): void {
-  const [width, height] =
-    picture instanceof HTMLImageElement
-      ? [picture.naturalWidth, picture.naturalHeight]
-      : [picture.width, picture.height];
+function drawPicture(context: Context, picture: Picture, style: CSSStyleDeclaration, box: DOMRect): void {
+  const [width, height] = sizeOf(picture);
   if (!width || !height) return;
   let [w, h] = [box.width, box.height];
   if (style.objectFit === "contain") {

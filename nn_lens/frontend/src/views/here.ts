@@ -1,13 +1,14 @@
 /** Which units answer most at the place that is looked at, each with its maximizing image: a dictionary of what is seen. */
 import { el, say, short, caption as write } from "../drawing/dom";
+import { still } from "../drawing/still";
 import { RANKED, type Store } from "../panel/store";
 import { phrase } from "../panel/words";
-import { drawWanted } from "./maximization";
+import { showWanted } from "./maximization";
 import { View } from "./view";
 
 interface Tile {
   root: HTMLButtonElement;
-  canvas: HTMLCanvasElement;
+  image: HTMLImageElement;
   caption: HTMLElement;
   channel: number;
 }
@@ -46,10 +47,10 @@ export class HereView extends View {
   }
 
   private tile(): Tile {
-    const canvas = el("canvas", { role: "img" });
+    const image = still();
     const caption = el("span", { class: "caption" });
-    const root = el("button", { type: "button", class: "tile" }, canvas, caption);
-    const tile = { root, canvas, caption, channel: 0 };
+    const root = el("button", { type: "button", class: "tile" }, image, caption);
+    const tile = { root, image, caption, channel: 0 };
     root.addEventListener("click", () => {
       // One that is disabled would lose the focus, and the keys with it.
       if (root.getAttribute("aria-disabled") === "false")
@@ -59,12 +60,12 @@ export class HereView extends View {
   }
 
   private drawTile(tile: Tile, ranked: [channel: number, value: number] | undefined): void {
-    const { root, canvas, caption } = tile;
+    const { root, image, caption } = tile;
     root.setAttribute("aria-disabled", String(!ranked));
     if (!ranked) {
       root.setAttribute("aria-label", phrase("here.none"));
       say(caption, " ");
-      canvas.classList.add("none");
+      image.classList.add("none");
       return;
     }
     const { store } = this;
@@ -75,13 +76,10 @@ export class HereView extends View {
     root.setAttribute("aria-pressed", String(unit === channel));
     tile.channel = unit;
     write(caption, store.nameOf(layer, unit), short(value));
-    const image = store.imageOf(layer, unit);
-    const isReal = image ? drawWanted(canvas, image.page, image.index) : false;
-    canvas.classList.toggle("none", !image);
-    root.classList.toggle("making", !image && store.isAsked("here"));
-    canvas.setAttribute(
-      "aria-label",
-      this.phrase(isReal ? "image.real" : image ? "image.of" : "image.notMade", { name }),
-    );
+    const made = store.imageOf(layer, unit);
+    const isReal = made ? showWanted(image, made.page, made.index) : false;
+    image.classList.toggle("none", !made);
+    root.classList.toggle("making", !made && store.isAsked("here"));
+    image.alt = this.phrase(isReal ? "image.real" : made ? "image.of" : "image.notMade", { name });
   }
 }

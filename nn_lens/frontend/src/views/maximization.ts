@@ -1,6 +1,7 @@
 /** A page of maximizing images, drawn as they become sharper. */
 import { el, say, short, caption as write } from "../drawing/dom";
-import { bitmap, drawFrom } from "../drawing/sheet";
+import { bitmap } from "../drawing/sheet";
+import { clear, prepare, show, still } from "../drawing/still";
 import type { Message } from "../panel/protocol";
 import { pageNumber, pageOf, pageStart } from "../panel/questions";
 import type { Store } from "../panel/store";
@@ -32,50 +33,52 @@ export interface Page {
 }
 
 export async function decodePage(head: Message, [sheet, real]: DataView[]): Promise<Page> {
-  return { ...(head as unknown as Page), sheet: await bitmap(sheet), real: await bitmap(real) };
+  const page = { ...(head as unknown as Page), sheet: await bitmap(sheet), real: await bitmap(real) };
+  prepare(page.sheet, page.channels.length);
+  return page;
 }
 
-/** Draws what a unit wants most; whether it is a real picture, that leads it further than its image does. */
-export function drawWanted(canvas: HTMLCanvasElement, page: Page, index: number): boolean {
+/** Shows what a unit wants most; whether it is a real picture, that leads it further than its image does. */
+export function showWanted(image: HTMLImageElement, page: Page, index: number): boolean {
   const reached = page.reached ?? [];
   const isReal = (reached[index] ?? null) !== null && page.real !== null;
   const among = (some: (number | null)[]) => some.filter((each) => each !== null).length;
-  if (isReal && page.real) drawFrom(canvas, page.real, among(reached.slice(0, index)), among(reached));
-  else if (page.sheet) drawFrom(canvas, page.sheet, index, page.channels.length);
+  if (isReal && page.real) show(image, page.real, among(reached.slice(0, index)), among(reached));
+  else if (page.sheet) show(image, page.sheet, index, page.channels.length);
   return isReal;
 }
 
 /** What a unit wants most: its image, or a real picture that leads it further, and then the image in its corner. */
 export class Wanted {
-  readonly canvas = el("canvas", { role: "img", "aria-label": phrase("card.absent") });
-  private readonly corner = el("canvas", { role: "img", class: "corner", hidden: true });
+  readonly image = still({ alt: phrase("card.absent") });
+  private readonly corner = still({ class: "corner", hidden: true });
 
   constructor(private readonly root: HTMLElement) {
-    root.append(this.canvas);
+    root.append(this.image);
   }
 
   /** Draws unit `index` of a page, and gives what the picture reaches that comes first. */
   paint(page: Page, index: number, alt: string, altOfReal: (value: string) => string): string {
     const value = page.activations[index];
-    const { canvas, corner } = this;
-    const isReal = drawWanted(canvas, page, index);
+    const { image, corner } = this;
+    const isReal = showWanted(image, page, index);
     if (isReal && !corner.isConnected) this.root.append(corner);
     corner.hidden = !isReal;
     const reached = page.reached?.[index] ?? null;
     if (!isReal || reached === null) {
-      canvas.setAttribute("aria-label", alt);
+      image.alt = alt;
       return value === null ? "…" : short(value);
     }
-    if (page.sheet) drawFrom(corner, page.sheet, index, page.channels.length);
-    corner.setAttribute("aria-label", alt);
-    canvas.setAttribute("aria-label", altOfReal(short(reached)));
+    if (page.sheet) show(corner, page.sheet, index, page.channels.length);
+    corner.alt = alt;
+    image.alt = altOfReal(short(reached));
     return phrase("page.real", { value: short(reached) });
   }
 
   /** Nothing, and why. */
   clear(why: string): void {
-    this.canvas.width = this.canvas.height = 1;
-    this.canvas.setAttribute("aria-label", why);
+    clear(this.image);
+    this.image.alt = why;
     this.corner.hidden = true;
   }
 }

@@ -1,6 +1,7 @@
 /** The network at a glance: a stop for each group of its modules, with the strongest map of the picture; a click goes there. */
 import { el, say, short, caption as write } from "../drawing/dom";
-import { bitmap, drawFrom } from "../drawing/sheet";
+import { bitmap } from "../drawing/sheet";
+import { show, still } from "../drawing/still";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
 import { cut, phrase } from "../panel/words";
@@ -26,6 +27,8 @@ export class OverviewView extends AnswerView<"overview"> {
     { type: "button", class: "folds", "aria-expanded": "true" },
     phrase("overview.fold"),
   );
+  /** Of each stop; they stay, so that a new picture takes the place of the one before. */
+  private readonly images: HTMLImageElement[] = [];
   private folded = false;
   private at = -1;
 
@@ -75,17 +78,14 @@ export class OverviewView extends AnswerView<"overview"> {
         const here = sight.layers.has(layer); // an exported page may not hold it
         const values = { name, layer, channel, value: short(value) };
         const says = phrase(here ? "overview.stop" : "overview.stopAbsent", values);
-        const canvas = el("canvas", { role: "img", "aria-label": says });
-        if (sheet) drawFrom(canvas, sheet, i, stops.length);
+        this.images[i] ??= still();
+        const image = this.images[i];
+        image.alt = says;
+        if (sheet) show(image, sheet, i, stops.length);
         const label = el("span", { class: "caption" });
         write(label, cut(name, NAME), "");
         const go = () => sight.select(layer, selection.channel);
-        return el(
-          "button",
-          { type: "button", class: "tile", title: says, disabled: !here, onclick: go },
-          canvas,
-          label,
-        );
+        return el("button", { type: "button", class: "tile", title: says, disabled: !here, onclick: go }, image, label);
       }),
     );
   }

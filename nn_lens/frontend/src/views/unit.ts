@@ -2,26 +2,26 @@
 
 import { drawnSize, paintBars } from "../drawing/bars";
 import { copied, el, say, short, caption as write } from "../drawing/dom";
-import { drawFrom } from "../drawing/sheet";
+import { show } from "../drawing/still";
 import { drawTile, type Stack, valueAt } from "../drawing/tiles";
 import type { Store } from "../panel/store";
 import { cut, phrase, placeInWords } from "../panel/words";
 import { Wanted } from "./maximization";
 import { View } from "./view";
 
-interface Tile {
+/** A figure of the card, whose picture is of type P; `drawn` says what it shows. */
+interface Tile<P> {
   root: HTMLElement;
-  wanted: Wanted;
-  canvas: HTMLCanvasElement;
+  picture: P;
   caption: HTMLElement;
   drawn: string;
 }
 
 export class UnitView extends View {
-  private readonly filter = tile();
-  private readonly most = tile();
-  private readonly least = tile(phrase("unit.waitingLeast"));
-  private readonly map = tile();
+  private readonly filter = drawing();
+  private readonly most = tile((root) => new Wanted(root));
+  private readonly least = tile((root) => new Wanted(root), phrase("unit.waitingLeast"));
+  private readonly map = drawing();
   private readonly numbers = el("dl", { class: "numbers" });
   private readonly address = el("code", { class: "address" });
   /** The unit as Python. */
@@ -73,7 +73,7 @@ export class UnitView extends View {
       return;
     }
     const stack = store.answer("filters");
-    stale(filter, !stack);
+    stale(filter.picture, !stack);
     filter.root.title = "";
     const key = `${layer}:${channel} ${stack?.weights} ${store.topKey("filters")}`;
     if (!stack || filter.drawn === key) return;
@@ -83,16 +83,16 @@ export class UnitView extends View {
       return;
     }
     const plane = stack.colour === "rgb" ? 0 : strongestPlane(stack, channel);
-    drawTile(filter.canvas, stack, channel, plane, store.colours, store.topOf("filters")(channel));
+    drawTile(filter.picture, stack, channel, plane, store.colours, store.topOf("filters")(channel));
     const whole = stack.colour === "rgb" || stack.planes === 1;
     const values = { unit: `${layer}:${channel}`, plane, planes: stack.planes };
     say(filter.caption, phrase(whole ? "unit.filter" : "unit.slice", values));
-    filter.canvas.setAttribute("aria-label", phrase(whole ? "unit.filterAlt" : "unit.sliceAlt", values));
+    filter.picture.setAttribute("aria-label", phrase(whole ? "unit.filterAlt" : "unit.sliceAlt", values));
   }
 
   /** The weights to single inputs as bars, since one of them alone would be a square of one colour. */
   private drawWeights(stack: Stack, channel: number): void {
-    const { canvas, caption } = this.filter;
+    const { picture: canvas, caption } = this.filter;
     const size = drawnSize({ height: 1, width: stack.planes });
     const image = new ImageData(size.width, size.height);
     canvas.width = size.width;
@@ -121,14 +121,14 @@ export class UnitView extends View {
     const { store, most, least } = this;
     const { layer, channel } = store.selection;
     const page = store.answer("page");
-    stale(most, !page);
+    stale(most.picture.image, !page);
     const index = page ? page.channels.indexOf(channel) : -1;
     const key = `${layer}:${channel} ${page?.step} ${page?.finished} ${page?.weights}`;
     const reached = page?.activations[index] ?? null;
     if (page?.sheet && reached !== null && most.drawn !== key) {
       const unit = `${layer}:${channel}`;
       const alt = this.phrase("image.alt", { unit, value: short(reached) });
-      const value = most.wanted.paint(page, index, alt, (more) => phrase("image.ofReal", { unit, value: more }));
+      const value = most.picture.paint(page, index, alt, (more) => phrase("image.ofReal", { unit, value: more }));
       most.drawn = key;
       write(most.caption, phrase("unit.most"), value);
     }
@@ -138,26 +138,27 @@ export class UnitView extends View {
     }
     const failure = store.failure("negative");
     const negative = store.answer("negative");
-    stale(least, !negative);
+    stale(least.picture.image, !negative);
     least.root.title = "";
     this.forget(least, `${layer}`);
     this.forget(most, `${layer}`);
     if (failure) this.none(least, phrase("unit.least"), failure);
     const sign = `${layer}:${channel} ${negative?.weights}`;
     if (negative?.sheet && least.drawn !== sign) {
-      drawFrom(least.canvas, negative.sheet, 0, 1);
+      const { image } = least.picture;
+      show(image, negative.sheet, 0, 1);
       least.drawn = sign;
       const value = short(negative.activations[0] ?? Number.NaN);
       write(least.caption, phrase("unit.least"), value);
-      least.canvas.setAttribute("aria-label", this.phrase("unit.leastAlt", { unit: `${layer}:${channel}`, value }));
+      image.alt = this.phrase("unit.leastAlt", { unit: `${layer}:${channel}`, value });
     }
   }
 
   /** What is left of another layer is no stale state of this one: it goes. */
-  private forget(of: Tile, layer: string): void {
+  private forget(of: Tile<Wanted>, layer: string): void {
     if (!of.drawn || of.drawn.startsWith(`${layer}:`)) return;
     of.drawn = "";
-    of.wanted.clear(phrase("card.absent"));
+    of.picture.clear(phrase("card.absent"));
     say(of.caption, phrase(of === this.most ? "unit.waiting" : "unit.waitingLeast"));
   }
 
@@ -165,7 +166,7 @@ export class UnitView extends View {
     const { store, map } = this;
     const { layer, channel, row, column } = store.selection;
     const stack = store.answer("maps");
-    stale(map, !stack);
+    stale(map.picture, !stack);
     if (!stack) {
       const failure = store.failure("maps");
       if (!failure) return;
@@ -178,10 +179,10 @@ export class UnitView extends View {
     map.root.hidden = single;
     const key = `${store.picture?.key} ${layer}:${channel} ${stack.weights} ${store.topKey("maps")}`;
     if (map.drawn !== key && !single) {
-      drawTile(map.canvas, stack, channel, 0, store.colours, store.topOf("maps")(channel));
+      drawTile(map.picture, stack, channel, 0, store.colours, store.topOf("maps")(channel));
       map.drawn = key;
       say(map.caption, phrase("unit.map", { name: store.picture?.name || this.phrase("picture.yours") }));
-      map.canvas.setAttribute("aria-label", phrase("unit.mapAlt", { unit: `${layer}:${channel}` }));
+      map.picture.setAttribute("aria-label", phrase("unit.mapAlt", { unit: `${layer}:${channel}` }));
     }
     const n = channel - stack.start;
     const { layer: shown, network } = store.sight;
@@ -204,12 +205,16 @@ export class UnitView extends View {
     this.numbers.replaceChildren(...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   }
 
-  private none(of: Tile, caption: string, why: string): void {
-    stale(of, false);
+  private none(of: Tile<Wanted> | Tile<HTMLCanvasElement>, caption: string, why: string): void {
     say(of.caption, caption);
     of.root.title = why;
     of.drawn = "";
-    of.wanted.clear(why);
+    if (of.picture instanceof Wanted) of.picture.clear(why);
+    else {
+      of.picture.width = of.picture.height = 1;
+      of.picture.setAttribute("aria-label", why);
+    }
+    stale(of.picture instanceof Wanted ? of.picture.image : of.picture, false);
   }
 }
 
@@ -224,14 +229,19 @@ function strongestPlane(stack: Stack, channel: number): number {
   return strengths.indexOf(Math.max(...strengths));
 }
 
-function tile(waiting = phrase("unit.waiting")): Tile {
+function tile<P>(pictureIn: (root: HTMLElement) => P, waiting = phrase("unit.waiting")): Tile<P> {
   const root = el("figure", {});
-  const wanted = new Wanted(root);
+  const picture = pictureIn(root);
   const caption = el("figcaption", { class: "caption" }, waiting);
   root.append(caption);
-  return { root, wanted, canvas: wanted.canvas, caption, drawn: "" };
+  return { root, picture, caption, drawn: "" };
 }
 
-function stale(of: Tile, is: boolean): void {
-  of.canvas.classList.toggle("stale", is);
+/** A figure that is drawn here, at each move of a slider. */
+function drawing(): Tile<HTMLCanvasElement> {
+  return tile((root) => root.appendChild(el("canvas", { role: "img", "aria-label": phrase("card.absent") })));
+}
+
+function stale(picture: HTMLElement, is: boolean): void {
+  picture.classList.toggle("stale", is);
 }
