@@ -115,7 +115,7 @@ class Conversation:
         self.session = None  # first: from now on other threads ask nothing any more
         for job in list(self._jobs.values()):
             job.cancel()
-        self._frames.close()
+        self._frames.end()
         self._jobs.clear()
 
     def _want(self, content: Mapping[str, Any]) -> None:
@@ -140,7 +140,10 @@ class Conversation:
                 latest = latest if result is None else result
                 if result is not None:
                     self._answer(kind, {"type": kind.name, "id": number, "weights": weights}, result, look.geometry)
-            elif job.state is State.FAILED:
+                return
+            if kind.paced:
+                self._frames.end()
+            if job.state is State.FAILED:
                 self._tell({"type": "error", "id": number, "what": kind.name, "text": _said(job.error)}, [])
             else:
                 self._tell({"type": job.state.value, "id": number, "what": kind.name, "weights": weights}, [])
@@ -168,7 +171,7 @@ class Conversation:
         if not kind.paced:
             self._tell(*message())
         elif result.finished:
-            self._frames.close()
+            self._frames.end()
             self._tell(*message())
         elif result.preview:
             self._frames.offer(message)

@@ -52,10 +52,12 @@ class Frames:
                 self._stop_timer()
                 self._go(self._held)
 
-    def close(self) -> None:
-        """Forgets the held frame."""
+    def end(self) -> None:
+        """Forgets all frames, those in flight too: what they show is no longer asked for, so nobody acknowledges them. The
+        next frame goes out at once.
+        """
         with self._lock:
-            self._held = None
+            self._held, self._in_flight, self._last = None, 0, float("-inf")
             self._stop_timer()
 
     def _run_out_of_patience(self) -> None:

@@ -29,7 +29,7 @@ def test_at_most_two_in_flight_and_the_newest_replaces_the_held(sent):
     assert sent == [0, 1, 9]
     pacer.offer(lambda: ({"n": 10}, []))
     assert sent == [0, 1, 9, 10]
-    pacer.close()
+    pacer.end()
 
 
 def test_without_acknowledgements_the_newest_still_goes_out(sent):
@@ -40,16 +40,21 @@ def test_without_acknowledgements_the_newest_still_goes_out(sent):
     time.sleep(0.2)
     assert sent[-1] == 49
     assert 3 <= len(sent) <= 12
-    pacer.close()
+    pacer.end()
 
 
-def test_closing_forgets_the_held_frame(sent):
+def test_the_end_forgets_the_held_frame_and_waits_for_nobody(sent, monkeypatch):
+    monkeypatch.setattr(frames, "PATIENCE", 5)
     pacer = Frames(lambda content, _: sent.append(content["n"]))
     for n in range(4):
         pacer.offer(lambda n=n: ({"n": n}, []))
-    pacer.close()
-    time.sleep(0.1)
+    pacer.end()
+    pacer.acknowledge()  # one that comes late
     assert sent == [0, 1]
+    for n in range(4, 8):
+        pacer.offer(lambda n=n: ({"n": n}, []))
+    assert sent == [0, 1, 4, 5]
+    pacer.end()
 
 
 def test_frames_keep_their_distance(sent, monkeypatch):
@@ -61,6 +66,6 @@ def test_frames_keep_their_distance(sent, monkeypatch):
         pacer.offer(lambda n=n: ({"n": n}, []))
         pacer.acknowledge()
         time.sleep(0.004)
-    pacer.close()
+    pacer.end()
     assert 3 <= len(times) <= 8
     assert min(b - a for a, b in itertools.pairwise(times)) >= 0.04

@@ -175,6 +175,20 @@ def test_every_question_of_a_storm_ends(lens, talk):
     assert set(ends) <= {"done", "cancelled"}
 
 
+def test_frames_of_a_page_that_was_left_do_not_hold_up_the_next(monkeypatch):
+    """Nobody acknowledges them: the browser no longer knows the question."""
+    monkeypatch.setattr(frames, "PATIENCE", 60)
+    lens = nl.Lens(nl.Session(small(), cache=False), picture=PICTURE)
+    talk = Conversation(lens)
+    for channel in range(4):
+        asked = talk.want("page", layer="0", channels=[channel])
+        with talk.arrived:
+            assert talk.arrived.wait_for(
+                lambda asked=asked: any(c["id"] == asked and c.get("finished") is False for c, _ in talk.sent), 20
+            ), "its first frame"
+    lens.close()
+
+
 def test_unacknowledged_frames_do_not_pile_up():
     lens = nl.Lens(nl.Session(small(), cache=False), picture=PICTURE)
     talk = Conversation(lens)
