@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch.nn.functional as F
-
 from nn_lens.engine.maximizing import parametrizations, transforms
 from nn_lens.engine.maximizing.inputs import in_unit_range, mean_and_deviation
 from nn_lens.engine.maximizing.own import own_pictures
@@ -55,15 +53,13 @@ def parametrization_of(net: Network, plan: Plan, transform: Transform, sources: 
 
 
 def contrast_of(net: Network, field: Sequence[int], sources: Sequence[Any] = ()) -> float:
-    """That of the network's own pictures, where it has any: root mean square around grey of the window of `field` with most.
+    """That of the network's own pictures inside a receptive field, where it has any: digits are black and white, photographs
+    are not.
 
-    The median over pictures: digits are black and white, photographs are not. sources: pictures or datasets of the user's.
+    sources: pictures or datasets of the user's.
     """
     own = own_pictures(net, sources)
     if own is None or not field:
         return parametrizations.CONTRAST
-    energy = (own.pictures - 0.5).square().mean(1, keepdim=True)
-    window = [min(side, n) for side, n in zip(field, energy.shape[2:], strict=True)]
-    most = F.avg_pool2d(energy, window, 1).flatten(1).amax(1).sqrt()
     least, largest = _CONTRASTS
-    return min(largest, max(least, float(most.median())))
+    return min(largest, max(least, own.contrast(field)))

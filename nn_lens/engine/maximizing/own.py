@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 
 from nn_lens.engine.network.network import Network
 from nn_lens.engine.pictures.datasets import Source
@@ -19,12 +20,21 @@ _MOST, _LEAST = 128, 8  # pictures; fewer of large ones, whose files take long t
 _PIXELS = 64 * 64 * 64  # in all
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AtHand:
     """(N,C,H,W) `pictures` in [0,1]; a `digest` of those that the network was made for, "" of those that packages ship."""
 
     pictures: torch.Tensor
     digest: str
+    _contrasts: dict[tuple[int, ...], float] = field(default_factory=dict)
+
+    def contrast(self, window: Sequence[int]) -> float:
+        """Root mean square around grey of the part of (height, width) `window` with most; the median over pictures."""
+        size = tuple(min(side, n) for side, n in zip(window, self.pictures.shape[2:], strict=True))
+        if size not in self._contrasts:
+            energy = (self.pictures - 0.5).square().mean(1, keepdim=True)
+            self._contrasts[size] = float(F.avg_pool2d(energy, size, 1).flatten(1).amax(1).sqrt().median())
+        return self._contrasts[size]
 
 
 _known: WeakKeyDictionary[Network, tuple[list[Any], AtHand | None]] = WeakKeyDictionary()

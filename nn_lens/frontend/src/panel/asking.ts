@@ -54,13 +54,19 @@ export class Asking {
       const { when, quick = false, replies } = KINDS[what];
       if (when === "at rest" && wait > 0) {
         clearTimeout(this.timer);
-        this.timer = window.setTimeout(() => this.panel.changed(), wait);
+        this.timer = window.setTimeout(() => this.rested(), wait);
         continue;
       }
       const asked = conversation.ask(what, fields, key, moments.weights, quick);
       // Of a list, what an earlier question has brought would come twice.
       if (asked && replies === "all") moments.of(what).forget(what, key);
     }
+  }
+
+  /** Asks at once rather than with the next frame, which is drawn after it. */
+  private rested(): void {
+    this.ask();
+    this.panel.changed();
   }
 
   /** The subject is another: what is no longer of use is let go of. */
