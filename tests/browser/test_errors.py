@@ -105,6 +105,7 @@ def test_after_a_restart_of_the_kernel_the_panel_says_what_to_do(opened):
     panel = Panel(notebook)
     panel.wait_for_unit("conv1:5")
     notebook.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    panel.wait(".controls .problem", "e.textContent.includes('Run its cell again') && !e.hidden")  # untouched
     notebook.wait_for_kernel()
     panel.slide("unit", 9)
     panel.wait("canvas.map", "e.dataset.shown.endsWith('conv1:9')")

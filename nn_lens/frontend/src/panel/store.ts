@@ -75,9 +75,12 @@ export class Store {
     this.selected = JSON.stringify(this.selection);
     if (leader) this.joinTo(leader);
     this.offs.push(this.look.subscribe(() => this.looked()));
-    const pictured = () => this.pictured();
-    model.on("change:_picture", pictured);
-    this.offs.push(() => model.off("change:_picture", pictured));
+    const listen = (event: string, call: () => void) => {
+      model.on(event, call);
+      this.offs.push(() => model.off(event, call));
+    };
+    listen("change:_picture", () => this.pictured());
+    listen("comm_live_update", () => this.probe());
   }
 
   close(): void {
@@ -252,6 +255,12 @@ export class Store {
     this.frame = 0;
     for (const listener of this.listeners) listener();
     if (this.listeners.size) this.asking.ask();
+  }
+
+  /** The host says that a kernel has gone or come, but not which of the two; a message without a meaning tells. */
+  private probe(): void {
+    this.conversation.send({ type: "ack" });
+    this.changed();
   }
 
   private looked(): void {
