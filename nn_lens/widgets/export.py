@@ -134,12 +134,12 @@ def _smaller(head: Mapping[str, Any], buffers: list[bytes]) -> list[bytes]:
     """Maximizing images as JPEG, which is a tenth of what is sent to a live panel; all else as it is."""
     if head["type"] not in ("page", "negative"):
         return buffers
-    return [_jpeg(sheet) for sheet in buffers]
+    return [_jpeg(picture) for picture in buffers]
 
 
-def _jpeg(sheet: bytes) -> bytes:
+def _jpeg(picture: bytes) -> bytes:
     file = io.BytesIO()
-    Image.open(io.BytesIO(sheet)).convert("RGB").save(file, "JPEG", quality=88, optimize=True)
+    Image.open(io.BytesIO(picture)).convert("RGB").save(file, "JPEG", quality=88, optimize=True)
     return file.getvalue()
 
 

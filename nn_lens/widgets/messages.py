@@ -97,9 +97,7 @@ def scores(found: Scores, _geometry: Geometry) -> Message:
 
 
 def page(found: Page, geometry: Geometry) -> Message:
-    """Maximizing images side by side in one sheet, of volumes their middle slices; in another the real pictures that lead
-    further, where there are any.
-    """
+    """Maximizing images, of volumes their middle slices; then the real pictures that lead further, where there are any."""
     tiles = charts.charts(found.images, geometry.kind)
     real = [r for r in found.real if r is not None]
     head: dict[str, Any] = {
@@ -109,11 +107,8 @@ def page(found: Page, geometry: Geometry) -> Message:
         "activations": [float(a) if a == a else None for a in found.activations], "notes": list(found.notes),
         "dead": list(found.dead), "reached": [None if r is None else r.activation for r in found.real],
     }  # fmt: skip
-    buffers = [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=found.finished)]
-    if real:
-        of_real = charts.charts(np.stack([r.image for r in real]), geometry.kind)
-        buffers.append(images.encode(images.sheet(of_real, columns=len(real)), lossless=found.finished))
-    return head, buffers
+    shown = [*tiles, *(charts.charts(np.stack([r.image for r in real]), geometry.kind) if real else ())]
+    return head, [images.encode(picture, lossless=found.finished) for picture in shown]
 
 
 def here(found: Page, geometry: Geometry) -> Message:
@@ -145,14 +140,13 @@ def blocks(answer: Blocks | Page, geometry: Geometry) -> Message:
 
 
 def overview(found: Sequence[Stop], geometry: Geometry) -> Message:
-    """The strongest map of the last layer of each group, side by side."""
+    """The strongest map of the last layer of each group, a picture each."""
     names = {own[-1]: name for name, own in grouped([stop.layer for stop in found])}
-    tiles = np.stack([_small(stop.map) for stop in found])
     stops = [
         {"name": names.get(stop.layer, stop.layer), "layer": stop.layer, "channel": stop.channel, "value": stop.value}
         for stop in found
     ]  # fmt: skip
-    return {"stops": stops}, [images.encode(images.sheet(tiles, columns=len(tiles)), lossless=True)]
+    return {"stops": stops}, [images.encode(_small(stop.map), lossless=True) for stop in found]
 
 
 def _small(values: np.ndarray) -> np.ndarray:

@@ -65,8 +65,7 @@ def test_alone_it_shows_what_it_holds(alone, folder):
     assert end[0]["type"] == "done"
     assert [a is None for a in head["activations"]] == [c not in (2, 4) for c in range(8)]
     assert head["notes"][0] == "not in the atlas"
-    width = head["width"]
-    assert (image_of(buffers[0])[:, 2 * width : 3 * width] == rgb(atlas.images(UNIT).images)[0]).all()
+    assert (image_of(buffers[2]) == rgb(atlas.images(UNIT).images)[0]).all()
     (head, buffers), _ = alone.ask("negative", layer="3", channel=2)
     assert (image_of(buffers[0]) == rgb(atlas.images(UNIT, negative=True).images)[0]).all()
     (head, _), _ = alone.ask("examples", layer="3", channel=2)
@@ -119,8 +118,8 @@ def test_beside_a_network_finished_results_are_there_at_once(beside, folder, mon
     atlas = nl.Atlas(folder)
     monkeypatch.setattr(climbs, "Run", lambda *_, **__: pytest.fail("nothing is to be made"))
     monkeypatch.setattr("nn_lens.sessions.evidence.dataset_pass", lambda *_: pytest.fail("no pass is needed"))
-    (head, buffers), _ = beside.ask("page", layer="3", channels=[2, 4])
-    assert (image_of(buffers[0])[:, : head["width"]] == rgb(atlas.images(UNIT).images)[0]).all()
+    (_, buffers), _ = beside.ask("page", layer="3", channels=[2, 4])
+    assert (image_of(buffers[0]) == rgb(atlas.images(UNIT).images)[0]).all()
     (head, _), _ = beside.ask("examples", layer="3", channel=2)
     assert head["count"] == 40
     *_, (head, _), _ = beside.ask("trust", layer="3", channel=2)

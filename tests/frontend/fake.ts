@@ -15,10 +15,21 @@ export function page(): void {
   root.requestAnimationFrame = (call: () => void) => frames.push(call);
   root.cancelAnimationFrame = () => {};
   root.createImageBitmap = async (blob: Blob) => ({ width: 12, height: 1, size: blob.size, close() {} });
-  // What a decoder makes of a sheet besides: pictures, of which nothing is drawn here.
-  const element = { setAttribute() {}, toggleAttribute() {}, append() {}, getContext: () => null, toDataURL: () => "" };
-  root.document = { createElement: () => ({ ...element }) };
+  root.document = { createElement: () => new FakeImage() };
   performance.now = () => now;
+}
+
+/** An image element, loaded as soon as it has an address. */
+export class FakeImage {
+  static milliseconds = (): number => 0;
+  width = 1;
+  height = 1;
+  onload?: () => void;
+  setAttribute(): void {}
+  append(): void {}
+  set src(_: string) {
+    setTimeout(() => this.onload?.(), FakeImage.milliseconds());
+  }
 }
 
 /** Draws the frames that are asked for, and lets what they began come to its end. */

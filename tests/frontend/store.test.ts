@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { frame, opened, page, settle } from "./fake";
+import { FakeImage, frame, opened, page, settle } from "./fake";
 
 before(page);
 
@@ -79,20 +79,17 @@ test("older frames never take the place of newer ones", async () => {
   const { model, store } = opened();
   await settle();
   const [asked] = model.wants("page");
-  const sizes = [30, 1, 1];
-  const root = globalThis as Record<string, unknown>;
-  const usual = root.createImageBitmap;
-  root.createImageBitmap = async () => {
-    await new Promise((done) => setTimeout(done, sizes.shift()));
-    return { width: 12, height: 1, close() {} };
-  };
+  const waits = [30, 1, 1];
+  const usual = FakeImage.milliseconds;
+  FakeImage.milliseconds = () => waits.shift() ?? 0;
+  const activations = asked.channels.map(() => 1);
   for (const step of [1, 2, 3])
     model.says(
-      { type: "page", id: asked.id, weights: 1, layer: "conv", channels: asked.channels, step, finished: step === 3 },
+      { type: "page", id: asked.id, weights: 1, layer: "conv", channels: asked.channels, activations, step, finished: step === 3 },
       new ArrayBuffer(4),
     );
   await new Promise((done) => setTimeout(done, 80));
-  root.createImageBitmap = usual;
+  FakeImage.milliseconds = usual;
   assert.equal(store.answer("page")?.step, 3);
 });
 
@@ -100,7 +97,7 @@ test("unfinished pages are acknowledged, each once", async () => {
   const { model } = opened();
   await settle();
   const [asked] = model.wants("page");
-  const head = { type: "page", id: asked.id, weights: 1, layer: "conv", channels: asked.channels };
+  const head = { type: "page", id: asked.id, weights: 1, layer: "conv", channels: asked.channels, activations: [] };
   model.says({ ...head, step: 1, finished: false }, new ArrayBuffer(4));
   await settle();
   model.says({ ...head, step: 2, finished: true }, new ArrayBuffer(4));

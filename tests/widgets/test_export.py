@@ -285,9 +285,9 @@ def test_a_page_says_what_it_holds(tmp_path):
 
 
 def test_images_and_the_real_pictures_that_lead_further_are_both_made_smaller():
-    noise = np.random.default_rng(0).integers(0, 256, (16, 16 * 3, 3), dtype=np.uint8)
-    sheets = [images.encode(sheet, lossless=True) for sheet in (noise, noise[:, :16])]
-    smaller = export._smaller({"type": "page"}, sheets)
-    assert [Image.open(io.BytesIO(sheet)).size for sheet in smaller] == [(48, 16), (16, 16)]
-    assert all(len(small) < len(sheet) for small, sheet in zip(smaller, sheets, strict=True))
-    assert export._smaller({"type": "maps"}, sheets) == sheets
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    pictures = [images.encode(picture, lossless=True) for picture in (noise, noise[:, :32])]
+    smaller = export._smaller({"type": "page"}, pictures)
+    assert [Image.open(io.BytesIO(picture)).size for picture in smaller] == [(64, 48), (32, 48)]
+    assert all(len(small) < len(picture) for small, picture in zip(smaller, pictures, strict=True))
+    assert export._smaller({"type": "maps"}, pictures) == pictures

@@ -130,12 +130,11 @@ def test_a_page_ends_with_what_the_engine_makes():
     talk = Conversation(lens)
     messages = talk.ask("page", layer="3", channels=[0, 1, 2])
     pages = [m for m in messages if m[0]["type"] == "page"]
-    last, (sheet,) = pages[-1]
+    last, pictures = pages[-1]
     assert last["finished"]
     expected = nl.maximize(lens.session.net, ["3:0", "3:1", "3:2"])
     tiles = images.rgb(expected.images)
-    shown = np.asarray(Image.open(io.BytesIO(sheet)))
-    np.testing.assert_array_equal(shown, images.sheet(tiles, 3))
+    np.testing.assert_array_equal([np.asarray(Image.open(io.BytesIO(picture))) for picture in pictures], tiles)
     np.testing.assert_allclose(last["activations"], expected.activations, rtol=1e-5)
     assert len(pages) > 1, "it streams"
     assert (pages[0][0]["made"], last["made"]) == ([], [0, 1, 2])
@@ -392,9 +391,9 @@ def test_networks_that_read_no_pictures():
     talk = Conversation(panel)
     assert talk.ask("maps", layer="0")[-1][0]["type"] == "done"
     assert talk.ask("filters", layer="0")[-1][0]["type"] == "done"
-    (head, (sheet,)), _ = talk.ask("page", layer="0", channels=[0, 1])[-2:]
+    (head, pictures), _ = talk.ask("page", layer="0", channels=[0, 1])[-2:]
     assert head["finished"]
-    assert Image.open(io.BytesIO(sheet)).size == (2 * head["width"], head["height"])
+    assert [Image.open(io.BytesIO(p)).size for p in pictures] == 2 * [(head["width"], head["height"])]
     panel.close()
 
 

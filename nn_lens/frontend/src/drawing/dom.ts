@@ -56,3 +56,10 @@ export function caption(node: HTMLElement, name: string, value: string): void {
   node.replaceChildren(who, ...(value ? [el("span", { class: "sep" }, " · "), much] : []));
   node.title = text;
 }
+
+/** Bytes as base64. */
+export function text64(data: Uint8Array): string {
+  let text = "";
+  for (let i = 0; i < data.length; i += 32768) text += String.fromCharCode(...data.subarray(i, i + 32768));
+  return btoa(text);
+}

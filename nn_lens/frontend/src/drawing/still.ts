@@ -1,15 +1,15 @@
 /**
- * Pictures of a sheet in image elements, for places that stay while the sheets change. The browser paints an image element
- * with what is around it; a canvas is a layer of its own to it, and thirty of them cost each frame some milliseconds.
+ * Pictures in image elements, for places that stay while what they show changes. The browser paints an image element with
+ * what is around it; a canvas is a layer of its own to it, and thirty of them cost each frame some milliseconds.
  */
-import { el } from "./dom";
-import { drawFrom } from "./sheet";
+import { bytes } from "../panel/protocol";
+import { el, text64 } from "./dom";
 
 /** One clear pixel: an image element without a file would show its words. */
 const CLEAR = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
 
-/** Each picture of a sheet, as far as they were shown. */
-const pictures = new WeakMap<ImageBitmap, HTMLImageElement[]>();
+/** What each place shows. */
+const shown = new WeakMap<HTMLImageElement, HTMLImageElement>();
 
 export type Picture = HTMLCanvasElement | HTMLImageElement;
 
@@ -25,32 +25,26 @@ export function still(attributes: Record<string, string | boolean> = {}): HTMLIm
   return el("img", { src: CLEAR, alt: "", draggable: "false", decoding: "sync", ...attributes });
 }
 
-/** Makes the pictures of a sheet ready, so that the frame that shows them has less to do. */
-export function prepare(sheet: ImageBitmap | null, count: number): void {
-  if (sheet) for (let index = 0; index < count; index++) pictureOf(sheet, index, count);
+/** The picture of a message's buffer, a PNG or JPEG file, once it is loaded. */
+export function loaded(data: DataView): Promise<HTMLImageElement> {
+  const file = bytes(data);
+  const type = file[0] === 0xff ? "image/jpeg" : "image/png";
+  return new Promise((done) => {
+    const image = el("img", {});
+    image.onload = image.onerror = () => done(image);
+    // The address of a Blob would have to be asked of the browser, and waited for.
+    image.src = `data:${type};base64,${text64(file)}`;
+  });
 }
 
-/** Shows picture `index` of `count` of a sheet; until it is loaded, some milliseconds, what was there before. */
-export function show(image: HTMLImageElement, sheet: ImageBitmap, index: number, count: number): void {
-  const { src } = pictureOf(sheet, index, count);
-  if (image.src !== src) image.src = src;
+/** Shows a loaded picture. */
+export function show(place: HTMLImageElement, picture: HTMLImageElement): void {
+  if (shown.get(place) === picture) return;
+  shown.set(place, picture);
+  place.src = picture.src; // found loaded, by its address
 }
 
 /** Shows nothing. */
-export function clear(image: HTMLImageElement): void {
-  if (image.src !== CLEAR) image.src = CLEAR;
-}
-
-let scratch: HTMLCanvasElement | null = null;
-
-/** A picture in an image element of its own, by whose address others find it loaded. */
-function pictureOf(sheet: ImageBitmap, index: number, count: number): HTMLImageElement {
-  const known = pictures.get(sheet) ?? [];
-  pictures.set(sheet, known);
-  if (!known[index]) {
-    scratch ??= el("canvas");
-    drawFrom(scratch, sheet, index, count);
-    known[index] = el("img", { src: scratch.toDataURL() });
-  }
-  return known[index];
+export function clear(place: HTMLImageElement): void {
+  if (shown.delete(place)) place.src = CLEAR;
 }

@@ -5,9 +5,10 @@ import type { What } from "./questions";
 /** Makes a message's answer of its head and buffers; `before` is what was kept under the same key. */
 export type Decode = (head: Message, buffers: DataView[], before: unknown) => unknown;
 
-/** Parts of an answer that take memory: a sheet of pictures, which has to be closed, and levels of tiles. */
+/** Parts of an answer that take memory: a sheet of pictures, which has to be closed, single pictures, levels of tiles. */
 interface Large {
   sheet?: ImageBitmap | null;
+  pictures?: HTMLImageElement[];
   levels?: Uint8Array;
 }
 
@@ -72,7 +73,7 @@ export class Answers {
     release(kept?.value);
   }
 
-  /** Bytes of all sheets and levels. */
+  /** Bytes of all pictures and levels. */
   size(): number {
     let size = 0;
     for (const answers of this.kept.values()) for (const { value } of answers.values()) size += bytesOf(value);
@@ -111,8 +112,11 @@ function parts(value: unknown): Large[] {
 }
 
 function bytesOf(value: unknown): number {
+  const area = (pictures: { width: number; height: number }[]) =>
+    pictures.reduce((sum, p) => sum + p.width * p.height, 0);
   return parts(value).reduce(
-    (sum, { sheet, levels }) => sum + (sheet ? 4 * sheet.width * sheet.height : 0) + (levels?.length ?? 0),
+    (sum, { sheet, pictures = [], levels }) =>
+      sum + 4 * area(sheet ? [sheet, ...pictures] : pictures) + (levels?.length ?? 0),
     0,
   );
 }

@@ -62,10 +62,3 @@ export class Asleep {
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
-
-/** Bytes as base64. */
-export function text64(data: Uint8Array): string {
-  let text = "";
-  for (let i = 0; i < data.length; i += 32768) text += String.fromCharCode(...data.subarray(i, i + 32768));
-  return btoa(text);
-}

@@ -1,11 +1,11 @@
 /** A drawn panel: the controls and the cards that its widget names. */
 import styles from "panel.css";
-import { el, say } from "../drawing/dom";
+import { el, say, text64 } from "../drawing/dom";
 import { Enlarger } from "../drawing/enlarge";
 import { keepKeys } from "../drawing/keys";
 import { VIEW_CLASSES } from "../views";
 import type { View } from "../views/view";
-import { Asleep, text64 } from "./asleep";
+import { Asleep } from "./asleep";
 import { Controls } from "./controls";
 import type { Host } from "./host";
 import { VIEWS, type ViewName } from "./questions";

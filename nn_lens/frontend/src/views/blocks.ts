@@ -175,9 +175,9 @@ export class BlocksView extends AnswerView<"blocks"> {
       const [first, count] = height === 1 ? runOf(strongest, n) : [0, 1];
       const image = count * cell >= READABLE || height > 1 ? images.get(strongest[n]) : null;
       context.globalAlpha = FAINT + (1 - FAINT) * Math.sqrt(Math.max(0, strengths[n]) / most);
-      if (image?.page.sheet) {
-        const { sheet, width: w, height: h } = image.page;
-        context.drawImage(sheet, image.index * w + (first * w) / count, 0, w / count, h, x, y, cell, tall);
+      if (image) {
+        const { pictures, width: w, height: h } = image.page;
+        context.drawImage(pictures[image.index], (first * w) / count, 0, w / count, h, x, y, cell, tall);
       } else {
         context.fillStyle = colourOf(strongest[n], height === 1 ? 60 : 25);
         context.fillRect(x, y, cell, tall);

@@ -1,6 +1,7 @@
 /** The real pictures that move the selected unit least to most, their histogram, and what its picture is worth. */
 import { el, say, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
+import { show, still } from "../drawing/still";
 import { floats, type Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
 import { STRINGS } from "../panel/strings";
@@ -125,9 +126,9 @@ export class ExamplesView extends AnswerView<"examples"> {
     });
     const value = reached === undefined ? "…" : short(reached);
     const label = this.phrase("image.alt", { unit: `${layer}:${channel}`, value });
-    const image = el("canvas", { role: "img", "aria-label": label });
+    const image = still({ alt: label });
     const made = reached === undefined ? null : this.store.imageOf(layer, channel);
-    if (made?.page.sheet) drawFrom(image, made.page.sheet, made.index, made.page.channels.length);
+    if (made) show(image, made.page.pictures[made.index]);
     const much = el("span", { class: "much" }, value);
     const caption = el(
       "figcaption",

@@ -1,14 +1,13 @@
 /** A page of maximizing images, drawn as they become sharper. */
 import { el, say, short, caption as write } from "../drawing/dom";
-import { bitmap } from "../drawing/sheet";
-import { clear, prepare, show, still } from "../drawing/still";
+import { clear, loaded, show, still } from "../drawing/still";
 import type { Message } from "../panel/protocol";
 import { pageNumber, pageOf, pageStart } from "../panel/questions";
 import type { Store } from "../panel/store";
 import { phrase } from "../panel/words";
 import { GONE, View } from "./view";
 
-/** Maximizing images of some units, side by side in one bitmap. */
+/** Maximizing images of some units. */
 export interface Page {
   layer: string;
   channels: number[];
@@ -27,25 +26,24 @@ export interface Page {
   /** What a unit reaches on a real picture that leads it further than its image does; null: there is none. */
   reached?: (number | null)[];
   weights: number;
-  sheet: ImageBitmap | null;
-  /** Those real pictures, side by side. */
-  real: ImageBitmap | null;
+  pictures: HTMLImageElement[];
+  /** By unit, that real picture. */
+  real: (HTMLImageElement | null)[];
 }
 
-export async function decodePage(head: Message, [sheet, real]: DataView[]): Promise<Page> {
-  const page = { ...(head as unknown as Page), sheet: await bitmap(sheet), real: await bitmap(real) };
-  prepare(page.sheet, page.channels.length);
-  return page;
+export async function decodePage(head: Message, buffers: DataView[]): Promise<Page> {
+  const page = head as unknown as Page;
+  const all = await Promise.all(buffers.map(loaded));
+  const pictures = all.splice(0, page.activations.length);
+  const real = page.activations.map((_, i) => ((page.reached?.[i] ?? null) === null ? null : (all.shift() ?? null)));
+  return { ...page, pictures, real };
 }
 
 /** Shows what a unit wants most; whether it is a real picture, that leads it further than its image does. */
 export function showWanted(image: HTMLImageElement, page: Page, index: number): boolean {
-  const reached = page.reached ?? [];
-  const isReal = (reached[index] ?? null) !== null && page.real !== null;
-  const among = (some: (number | null)[]) => some.filter((each) => each !== null).length;
-  if (isReal && page.real) show(image, page.real, among(reached.slice(0, index)), among(reached));
-  else if (page.sheet) show(image, page.sheet, index, page.channels.length);
-  return isReal;
+  const real = page.real[index];
+  show(image, real ?? page.pictures[index]);
+  return real !== null;
 }
 
 /** What a unit wants most: its image, or a real picture that leads it further, and then the image in its corner. */
@@ -69,7 +67,7 @@ export class Wanted {
       image.alt = alt;
       return value === null ? "…" : short(value);
     }
-    if (page.sheet) show(corner, page.sheet, index, page.channels.length);
+    show(corner, page.pictures[index]);
     corner.alt = alt;
     image.alt = altOfReal(short(reached));
     return phrase("page.real", { value: short(reached) });

@@ -1,20 +1,19 @@
 /** The network at a glance: a stop for each group of its modules, with the strongest map of the picture; a click goes there. */
 import { el, say, short, caption as write } from "../drawing/dom";
-import { bitmap } from "../drawing/sheet";
-import { show, still } from "../drawing/still";
+import { loaded, show, still } from "../drawing/still";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
 import { cut, phrase } from "../panel/words";
 import { AnswerView } from "./view";
 
-/** The strongest unit of the last layer of each group, and their maps side by side. */
+/** The strongest unit of the last layer of each group, and its map. */
 export interface Overview {
   stops: { name: string; layer: string; channel: number; value: number }[];
-  sheet: ImageBitmap | null;
+  pictures: HTMLImageElement[];
 }
 
-export async function decodeOverview(head: Message, [sheet]: DataView[]): Promise<Overview> {
-  return { ...(head as unknown as Overview), sheet: await bitmap(sheet) };
+export async function decodeOverview(head: Message, buffers: DataView[]): Promise<Overview> {
+  return { ...(head as unknown as Overview), pictures: await Promise.all(buffers.map(loaded)) };
 }
 
 /** Letters of a group's name. */
@@ -71,7 +70,7 @@ export class OverviewView extends AnswerView<"overview"> {
     return phrase("overview.waiting");
   }
 
-  protected paint({ stops, sheet }: Overview): void {
+  protected paint({ stops, pictures }: Overview): void {
     const { sight, selection } = this.store;
     this.stops.replaceChildren(
       ...stops.map(({ name, layer, channel, value }, i) => {
@@ -81,7 +80,7 @@ export class OverviewView extends AnswerView<"overview"> {
         this.images[i] ??= still();
         const image = this.images[i];
         image.alt = says;
-        if (sheet) show(image, sheet, i, stops.length);
+        show(image, pictures[i]);
         const label = el("span", { class: "caption" });
         write(label, cut(name, NAME), "");
         const go = () => sight.select(layer, selection.channel);

@@ -125,7 +125,7 @@ export class UnitView extends View {
     const index = page ? page.channels.indexOf(channel) : -1;
     const key = `${layer}:${channel} ${page?.step} ${page?.finished} ${page?.weights}`;
     const reached = page?.activations[index] ?? null;
-    if (page?.sheet && reached !== null && most.drawn !== key) {
+    if (page && reached !== null && most.drawn !== key) {
       const unit = `${layer}:${channel}`;
       const alt = this.phrase("image.alt", { unit, value: short(reached) });
       const value = most.picture.paint(page, index, alt, (more) => phrase("image.ofReal", { unit, value: more }));
@@ -144,9 +144,9 @@ export class UnitView extends View {
     this.forget(most, `${layer}`);
     if (failure) this.none(least, phrase("unit.least"), failure);
     const sign = `${layer}:${channel} ${negative?.weights}`;
-    if (negative?.sheet && least.drawn !== sign) {
+    if (negative && least.drawn !== sign) {
       const { image } = least.picture;
-      show(image, negative.sheet, 0, 1);
+      show(image, negative.pictures[0]);
       least.drawn = sign;
       const value = short(negative.activations[0] ?? Number.NaN);
       write(least.caption, phrase("unit.least"), value);
