@@ -38,6 +38,10 @@ class NetworkError(LensError):
     """A model that cannot be run: wrong input shape, or an exception in its forward."""
 
 
+class MemoryShort(NetworkError):
+    """A device whose memory does not hold what was asked."""
+
+
 class StorageError(LensError):
     """The disk did not take what was to be kept."""
 

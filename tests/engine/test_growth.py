@@ -160,3 +160,13 @@ def test_a_channel_that_is_shut_twice_is_woken():
     found = nl.maximize(net, "depth:1")
     assert found.activations[0] > -0.1 + 1e-3, found.notes  # -.1 is what it answers to nothing
     assert found.notes == ("",)
+
+
+@pytest.mark.parametrize("steps", [*range(8, 28), 33])
+def test_a_short_run_ends_on_the_whole_canvas(steps):
+    """However few steps there are beside those of the first look."""
+    net = deep()
+    found = nl.maximize(net, "12:3", steps=steps)
+    assert found.steps == len(found.history) == steps
+    assert found.canvases[-1][1] == found.images.shape[2:]
+    assert all(a[0] < b[0] < steps for a, b in pairwise(found.canvases))

@@ -131,9 +131,10 @@ def later_stages(whole: Settings, steps: int, settings_of: Callable[[Plan], Sett
     taken, sides = LOOK, known.sides
     for (_, share), side, larger in zip(_SHARES, sides, [*sides[1:], min(plan.shape[1:])], strict=True):
         smaller = known.smaller(net, plan, side) if side <= _WORTH * min(larger, *plan.shape[1:]) else None
-        if smaller is not None and int(share * steps) > 0:
+        spent = int(share * steps)
+        if smaller is not None and 0 < spent < steps - taken:  # the whole canvas has at least one step
             found.append(Stage(taken, settings_of(smaller), _offset(net, plan, smaller), plan.shape))
-            taken += int(share * steps)
+            taken += spent
     return [*found, whole_stage(whole, taken)]
 
 

@@ -351,15 +351,22 @@ class Network:
 
     def _forward(self, x: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         if self._rows == "one" and len(x) > 1:
-            singles = [self._forward(one[None], layers) for one in x]
-            return {name: torch.cat([s[name] for s in singles], self._batch_axis(name)) for name in singles[0]}
+            return self._joined([self._forward(one[None], layers) for one in x])
         if self._rows == "two" and len(x) == 1:
             both = self._forward(torch.cat([x, x]), layers)
             return {name: t.narrow(self._batch_axis(name), 0, 1) for name, t in both.items()}
         weights = max((self._kernel_weights[layer] for layer in layers), default=0)
         side_by_side = self._takes_channels_last and memory_format.pays(weights, x)
         x = x.contiguous(memory_format=torch.channels_last if side_by_side else torch.contiguous_format)
-        return capture.outputs(self._runner, x, layers)
+        try:
+            return capture.outputs(self._runner, x, layers)
+        except torch.cuda.OutOfMemoryError:
+            if len(x) == 1 or torch.is_grad_enabled():  # a graph would be kept of both halves
+                raise
+        return self._joined([self._forward(half, layers) for half in x.tensor_split(2)])
+
+    def _joined(self, parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        return {name: torch.cat([part[name] for part in parts], self._batch_axis(name)) for name in parts[0]}
 
     def _batch_axis(self, layer: str) -> int:
         return self[layer].layout.batch_axis if layer else self._answer_layout.batch_axis

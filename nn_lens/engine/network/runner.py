@@ -17,7 +17,7 @@ from torch import nn
 from nn_lens.engine.network.deterministic import deterministic
 from nn_lens.engine.network.isolation import Changes, isolated
 from nn_lens.engine.network.sound_gradients import SoundGradients
-from nn_lens.errors import LensError, NetworkError, one_line
+from nn_lens.errors import LensError, MemoryShort, NetworkError, one_line
 
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _locks_lock = threading.Lock()
@@ -121,7 +121,10 @@ class Runner:
             stack.enter_context(deterministic(self.device))
             if "torch._dynamo" in sys.modules:  # somebody compiles: compiled code calls no hooks
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
-            yield self.model
+            try:
+                yield self.model
+            except torch.cuda.OutOfMemoryError as error:  # backward passes are not in `run`
+                raise self._short(error) from error
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
@@ -152,6 +155,8 @@ class Runner:
             return call()
         except LensError:
             raise
+        except torch.cuda.OutOfMemoryError as error:
+            raise self._short(error) from error
         except Exception as error:
             raise NetworkError(f"{self.name} failed in forward: {type(error).__name__}: {one_line(error)}") from error
 
@@ -173,6 +178,13 @@ class Runner:
         twin = Runner(model, is_copy=True, inputs=self.inputs)
         twin.changes, twin._helped_on = self.changes, self._helped_on
         return twin
+
+    def _short(self, error: torch.cuda.OutOfMemoryError) -> MemoryShort:
+        return MemoryShort(
+            f"The memory of {self.device} does not hold this. Free what else is on it (del what you keep there, then "
+            "torch.cuda.empty_cache()), ask for fewer units or smaller pictures at once, or look at the network on the "
+            f'processor: model.to("cpu"). {one_line(error)}'
+        )
 
     def _call(self, x: torch.Tensor) -> Any:
         arguments = x if self.inputs is None else self.inputs(x)

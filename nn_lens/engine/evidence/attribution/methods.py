@@ -130,7 +130,7 @@ def evidence(subject: Subject, method: str, options: dict[str, Any]) -> Evidence
     with with_gradients(net):
         try:
             found = METHODS[method](subject, **options)
-        except LensError:
+        except (LensError, torch.cuda.OutOfMemoryError):  # of memory, evaluation says the way out
             raise
         except Exception as error:
             raise LensError(f"{method} failed on {net.name}: {type(error).__name__}: {one_line(error)}") from error
