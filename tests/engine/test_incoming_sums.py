@@ -291,3 +291,41 @@ def test_places_have_as_many_numbers_as_the_grid():
             best = int(weight[unit.channel].abs().argmax())
             assert place == tuple(np.unravel_index(best, grid))
         assert found.figure().axes
+
+
+class Mixed(nn.Module):
+    """Adds to tokens what two linear layers make of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.a(x) + self.b(x)
+
+
+class Tokens(nn.Module):
+    """Blocks over tokens that are cut into windows, which no layer gives as units: each makes the ways back threefold."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.first, self.relu, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 1)
+        self.blocks = nn.Sequential(*(Mixed() for _ in range(blocks)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.relu(self.first(x))
+        windows = x.unflatten(2, (2, 8)).unflatten(4, (2, 8)).permute(0, 2, 4, 3, 5, 1).reshape(len(x), 4, 64, 4)
+        windows = self.blocks(windows).reshape(len(x), 2, 2, 8, 8, 4)
+        return self.last(windows.permute(0, 5, 1, 3, 2, 4).reshape(len(x), 4, 16, 16))
+
+
+def test_too_many_ways_are_refused_and_a_layer_is_named_that_can_be_asked():
+    torch.manual_seed(0)
+    net = nl.Network(Tokens(9), (3, 16, 16), False)
+    assert net["blocks.0.a"].reason is not None
+    with pytest.raises(
+        nl.LensError, match=r"feed last:1: there are too many ways.*cannot be read.*; ask for a unit of first"
+    ):
+        nl.incoming(net, "last:1")
+    few = nl.incoming(nl.Network(Tokens(1), (3, 16, 16), False), "last:1")
+    assert {unit.layer for unit in few.units} == {"relu"}

@@ -16,7 +16,7 @@ from nn_lens.engine.pictures.images import BLUE, ORANGE
 from nn_lens.engine.pictures.results import Result
 from nn_lens.engine.reading.filters import filter_shape
 from nn_lens.engine.reading.flow import Flow, flow_to
-from nn_lens.engine.reading.tracing import Lost, Source, Trace
+from nn_lens.engine.reading.tracing import TOO_MANY, Lost, Source, Trace
 from nn_lens.errors import LensError
 from nn_lens.units import Unit
 
@@ -121,7 +121,7 @@ def incoming(net: Network, unit: Unit | str, k: int = 9) -> Incoming:
     sources = [part for part in found if isinstance(part, Source)]
     lost = [part for part in found if isinstance(part, Lost)]
     weights, squares, places = _by_unit(net, sources)
-    if not weights:
+    if not weights or any(part.why == TOO_MANY for part in lost):  # a part of the ways would give other weights
         raise _nothing(net, flow, unit, lost)
     order = sorted(weights, key=lambda u: -abs(weights[u]))[:k]
     share = sum(part.pull.share for part in sources)
@@ -162,14 +162,18 @@ def _nothing(net: Network, flow: Flow, unit: Unit, lost: list[Lost]) -> LensErro
     if all(part.picture for part in lost):
         return _reads_the_picture(net, unit, lost[0])
     # Only what is no picture needs another way.
-    part = next(part for part in lost if not part.picture)
+    part = next((part for part in lost if part.why == TOO_MANY), None) or next(p for p in lost if not p.picture)
+    before = list(net.layers)[: [layer.name for layer in net.layers].index(unit.layer)]
+    why = part.why
+    if why == TOO_MANY:
+        hidden = [layer for layer in before if layer.reason is not None]
+        why += "".join(f" ({layer.name}: {layer.reason})" for layer in hidden[-1:])
     names = [n for key in part.read for n in flow.layers.get(key, [])[-1:] if net[n].reason is None and n != unit.layer]
     if not names:
-        before = [layer.name for layer in net.layers]
-        before = before[: before.index(unit.layer)]
-        names = [n for n in before if any(p.ndim > 1 for p in net.module(n).parameters(recurse=False))][-1:]
+        shown = [layer.name for layer in before if layer.reason is None]
+        names = [n for n in shown if any(p.ndim > 1 for p in net.module(n).parameters(recurse=False))][-1:]
     instead = f"; ask for a unit of {' or '.join(dict.fromkeys(names))}" if names else ""
-    return LensError(f"No units can be said to feed {unit}: {part.why}{instead}.")
+    return LensError(f"No units can be said to feed {unit}: {why}{instead}.")
 
 
 def _reads_the_picture(net: Network, unit: Unit, part: Lost) -> LensError:

@@ -83,6 +83,9 @@ class Source:
         return sums, squares, np.asarray(flat(pull.reach).any(1)), places
 
 
+# Steps of a walk. Networks whose layers are units need 30 at most; behind one another, sums of what is none double the ways.
+_MOST = 1000
+TOO_MANY = "there are too many ways to it through layers that cannot be read as units"
 _SAME = 1e-6  # gains that differ by less, relatively, are one and the same
 
 
@@ -107,6 +110,7 @@ class Trace:
 
     def __init__(self, net: Network, flow: Flow) -> None:
         self._net, self._flow = net, flow
+        self._taken = 0
         self.notes: dict[str, None] = {}
 
     def of(self, unit: Unit) -> Found:
@@ -121,6 +125,9 @@ class Trace:
     def _walk(self, key: Key, pull: Pull, manner: str, exact: bool = False) -> Found:
         """exact: a layer must answer the very numbers, else they may be rectified or pooled on the way."""
         flow = self._flow
+        self._taken += 1
+        if self._taken > _MOST:
+            return [Lost(pull, TOO_MANY)]
         if not flow.depends(key):
             return []  # a constant, as a bias is
         if key == flow.start:
