@@ -42,6 +42,22 @@ def test_a_click_walks_to_a_unit_that_speaks_for_the_answer(panel):
     panel.notebook.python("lens.unit = 'relu2:3'; result = 0")
 
 
+def test_the_words_above_the_columns_stay_in_sight(panel):
+    """Under the controls, as far as the rows go."""
+    page = panel.page
+    edges = """() => ['.controls', '.contributions .speaks.head', '.contributions button.speaks:last-child'].map((part) => {
+      const box = document.querySelector(`.nn-lens ${part}`).getBoundingClientRect(); return [box.top, box.bottom] })"""
+    page.locator(".nn-lens .contributions button.speaks").last.evaluate("row => row.scrollIntoView({block: 'center'})")
+    page.wait_for_function(
+        f"() => {{ const [bar, head, row] = ({edges})(); return head[0] >= bar[1] - 1 && head[1] <= row[0] + 1 }}"
+    )
+    head = page.locator(".nn-lens .contributions .speaks.head")
+    assert head.evaluate("e => e.contains(document.elementFromPoint(e.getBoundingClientRect().x + 20, "
+                         "e.getBoundingClientRect().y + 5))"), "nothing covers them"  # fmt: skip
+    head.evaluate("e => e.closest('.card').scrollIntoView({block: 'start'})")
+    page.wait_for_function(f"() => {{ const [bar, head] = ({edges})(); return head[0] >= bar[1] - 1 }}")
+
+
 def test_rather_than_another_class_is_asked_of_both_cards(panel):
     panel.page.select_option(".nn-lens .contributions select[aria-label^=rather]", index=1)
     until(panel, "attribution", "shown.includes(' rather than ')")

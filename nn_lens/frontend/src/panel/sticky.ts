@@ -28,7 +28,7 @@ export class Sticky {
     if (!this.frame) this.frame = requestAnimationFrame(() => this.place());
   };
 
-  /** `bar` stays at the top, `side` below it, both inside of `root`. */
+  /** `bar` stays at the top, `side` below it, both inside of `root`; and what is of class "stays", as far as its list goes. */
   constructor(
     private readonly root: HTMLElement,
     private readonly bar: HTMLElement,
@@ -57,6 +57,14 @@ export class Sticky {
     if (side && getComputedStyle(side).position === "sticky")
       this.shift(side, side.getBoundingClientRect(), top + bar.height, whole.bottom);
     else if (side) this.move(side, 0);
+    const below = top + bar.height;
+    for (const head of this.root.querySelectorAll<HTMLElement>(".stays"))
+      this.shift(
+        head,
+        head.getBoundingClientRect(),
+        below,
+        head.parentElement?.getBoundingClientRect().bottom ?? below,
+      );
   }
 
   /** Moves a part down to an edge, as far as the panel goes. */

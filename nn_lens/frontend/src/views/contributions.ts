@@ -105,7 +105,7 @@ export class ContributionsView extends AnswerView<"contributions"> {
     const seen = columns.map((key) => el("span", {}, this.phrase(key)));
     return el(
       "div",
-      { class: "speaks head", "aria-hidden": "true" },
+      { class: "speaks head stays", "aria-hidden": "true" },
       el("span", {}, phrase("speaks.adds")),
       el("span", { class: "seen" }, ...seen),
     );
