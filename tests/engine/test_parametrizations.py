@@ -8,6 +8,7 @@ from reference import maximizing as slow
 
 import nn_lens as nl
 from nn_lens.engine.maximizing import parametrizations as p
+from nn_lens.engine.maximizing import waves
 
 
 def generators(n: int) -> list[torch.Generator]:
@@ -30,6 +31,35 @@ def test_fourier_scaling_follows_its_paper(size, decay):
     )
     alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(raw, expected, strict=True)]
     assert min(alike) > 0.9999
+
+
+@pytest.mark.parametrize("sides", [(12, 12), (8, 14), (6, 8, 8), (16,)])
+def test_no_direction_is_preferred(sides):
+    """What a step up makes of one pixel's gradient, wherever it lies, looks the same along both axes and both ways: the energy
+    of each wave depends on its frequency alone.
+    """
+    free = torch.zeros(1, 1, *waves.coefficients_of(sides), 2, dtype=torch.float64, requires_grad=True)
+
+    def step(gradient: torch.Tensor) -> torch.Tensor:
+        """What the picture gains by a step of the free variables."""
+        (g,) = torch.autograd.grad((waves.to_values(free, sides, 1.3) * gradient).sum(), free)
+        return waves.to_values(g, sides, 1.3)[0, 0]
+
+    dot = torch.zeros(1, 1, *sides, dtype=torch.float64)
+    dot.view(-1)[0] = 1
+    spot = step(dot)
+    moved = tuple(n // 3 for n in sides)
+    shifted = step(dot.roll(moved, tuple(range(2, 2 + len(sides)))))
+    torch.testing.assert_close(shifted, spot.roll(moved, tuple(range(len(sides)))))
+    torch.testing.assert_close(
+        spot.flip(tuple(range(len(sides)))).roll([1] * len(sides), tuple(range(len(sides)))), spot
+    )
+    energy = torch.fft.rfftn(spot).real.flatten()
+    frequency = waves.frequencies(sides).double().clamp(min=1 / max(sides)).flatten()
+    evenly = energy * frequency**2.6
+    torch.testing.assert_close(evenly, evenly[:1].expand_as(evenly), rtol=1e-5, atol=0.0)
+    if len(set(sides)) == 1 and len(sides) > 1:
+        torch.testing.assert_close(spot.mT, spot, rtol=1e-4, atol=1e-5)
 
 
 def test_colours_follow_their_paper():

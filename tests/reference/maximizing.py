@@ -39,12 +39,16 @@ def inverse_transform(spectrum: np.ndarray, height: int, width: int) -> np.ndarr
 
 
 def scaled_spectrum(free: np.ndarray, height: int, width: int, decay: float) -> np.ndarray:
-    """Olah et al. 2017: each coefficient over its frequency to the power of `decay`, the lowest as one wave per picture."""
+    """Olah et al. 2017: each coefficient over its frequency to the power of `decay`, the lowest as one wave per picture.
+
+    Those that stand for one wave across and not for two, the first and last, times the root of two.
+    """
     spectrum = np.zeros((height, width // 2 + 1), complex)
     for v in range(height):
         for u in range(width // 2 + 1):
             f = max(math.hypot(frequency(v, height), u / width), 1 / max(height, width))
-            spectrum[v, u] = complex(free[v, u, 0], free[v, u, 1]) / f**decay
+            waves = 1 if u in (0, width // 2) else 2
+            spectrum[v, u] = complex(free[v, u, 0], free[v, u, 1]) / f**decay * math.sqrt(2 / waves)
     return spectrum
 
 

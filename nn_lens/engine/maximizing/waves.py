@@ -6,6 +6,7 @@ otherwise in company.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -49,8 +50,14 @@ def fill_up(x: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=64)
 def frequency_scale(sides: tuple[int, ...], decay: float = 1.0) -> torch.Tensor:
-    """(*sides[:-1], sides[-1]//2+1) factor 1/frequency^decay of each coefficient; the lowest counts as one wave per canvas."""
+    """(*sides[:-1], sides[-1]//2+1) factor 1/frequency^decay of each coefficient; the lowest counts as one wave per canvas.
+
+    Along the last dimension a coefficient stands for two waves, but for those of no wave and of the shortest (the last side
+    is even): with the root of two as factor they have the same part in the values. Without, each row tends to a mean of
+    grey, and what is bright in its middle draws a dark line from border to border.
+    """
     scale: torch.Tensor = frequencies(sides).clamp(min=1 / max(sides)) ** -decay
+    scale[..., [0, -1]] *= math.sqrt(2)
     return scale
 
 
