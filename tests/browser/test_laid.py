@@ -86,19 +86,19 @@ def test_the_numbers_of_a_kernel_are_whole(shown):
 
 
 def test_a_real_picture_that_leads_a_unit_further_comes_first(shown, material):
-    lens = nl.Lens(squeezenet(material), unit="features.3:4", view="maximization")
+    lens = nl.Lens(squeezenet(material), unit="features.3:11", view="maximization")
     panel = shown(lens, *SIZES["narrow"])
     panel.wait(".card.maximization", "e.dataset.shown.endsWith('finished')")
     tile = panel.page.locator(".nn-lens .maximization .tile[aria-pressed=true]")
     real, image = tile.locator("img").all()
-    assert real.get_attribute("alt").startswith("Part of a real picture that leads features.3:4 further")
-    assert image.get_attribute("alt").startswith("Maximizing image of features.3:4")
+    assert real.get_attribute("alt").startswith("Part of a real picture that leads features.3:11 further")
+    assert image.get_attribute("alt").startswith("Maximizing image of features.3:11")
     reached = float(tile.locator(".much").inner_text().removeprefix("real "))
-    found = nl.maximize(lens.session.net, "features.3:4")
+    found = nl.maximize(lens.session.net, "features.3:11")
     assert reached == pytest.approx(found.real[0].activation, rel=1e-2)
     assert reached > found.activations[0]
     note = panel.page.locator(".nn-lens .maximization .note").inner_text()
-    assert note.startswith(f"unit 4: {found.notes[0]}, more than its image")
+    assert note.startswith(f"unit 11: {found.notes[0]}, more than its image")
     # Others on the page have their image alone, and none of them is called dead.
     assert panel.page.locator(".nn-lens .maximization .tile img.corner:visible").count() < 6
     assert "dead" not in panel.page.locator(".nn-lens .maximization").inner_text()
@@ -149,6 +149,8 @@ def test_by_touch(touched):
         panel.wait(".picture-card .sees", f"e.classList.contains('locked') === {str(locked).lower()}")
     panel.page.locator(".nn-lens .switch button", has_text="Evidence").tap()
     panel.notebook.until("result = lens.view", "evidence")
+    for card in (".contributions", ".ablation"):  # what comes above the slider would move it away from the finger
+        panel.wait(card, "e.dataset.shown && !e.matches('.stale')")
     drag(".ablation input[type=range]", 0.35, 0.02)
     panel.wait(".ablation", "e.dataset.shown?.endsWith(' 0')")
     assert not panel.notebook.problems

@@ -46,6 +46,8 @@ export class ContributionsView extends AnswerView<"contributions"> {
     role: "group",
     "aria-label": phrase("speaks.label"),
   });
+  /** One for all answers: where it stands, under the controls, is kept at the element. */
+  private readonly columns = el("div", { class: "speaks head stays", "aria-hidden": "true" });
   private readonly twin = el("p", { class: "words twin" });
   private readonly unfollowed = el("p", { class: "words unfollowed", hidden: true });
 
@@ -85,7 +87,8 @@ export class ContributionsView extends AnswerView<"contributions"> {
     say(this.unfollowed, unfollowed ? this.phrase("speaks.unfollowed", { why: unfollowed }) : "");
     const twins = control?.units ?? [];
     const largest = Math.max(1e-9, ...[...units, ...twins].map(({ value }) => Math.abs(value)));
-    this.rows.replaceChildren(this.head(found), ...units.map((unit, i) => this.row(found, unit, i, largest)));
+    this.head(found);
+    this.rows.replaceChildren(this.columns, ...units.map((unit, i) => this.row(found, unit, i, largest)));
     this.twin.replaceChildren();
     if (!control) return;
     const names = twins.slice(0, 4).map(({ channel, value }) => `${channel} (${value > 0 ? "+" : ""}${short(value)})`);
@@ -95,20 +98,15 @@ export class ContributionsView extends AnswerView<"contributions"> {
   }
 
   /** What stands in each column. */
-  private head({ sheets, examples, unfollowed }: Contributions): HTMLElement {
-    const columns: Phrase[] = [
+  private head({ sheets, examples, unfollowed }: Contributions): void {
+    const keys: Phrase[] = [
       ...(sheets[MAPS] ? (["speaks.map"] as const) : []),
       ...(unfollowed ? [] : (["speaks.part"] as const)),
       "speaks.wants",
       ...(examples ? (["speaks.examples"] as const) : []),
     ];
-    const seen = columns.map((key) => el("span", {}, this.phrase(key)));
-    return el(
-      "div",
-      { class: "speaks head stays", "aria-hidden": "true" },
-      el("span", {}, phrase("speaks.adds")),
-      el("span", { class: "seen" }, ...seen),
-    );
+    const seen = keys.map((key) => el("span", {}, this.phrase(key)));
+    this.columns.replaceChildren(el("span", {}, phrase("speaks.adds")), el("span", { class: "seen" }, ...seen));
   }
 
   private row(found: Contributions, { channel, value }: Added, index: number, largest: number): HTMLElement {
