@@ -119,6 +119,14 @@ def both(norm, dtype):
     return [nl.Network(m, input_shape=(3, 24, 20)) for m in (model, twin)]
 
 
+def size_of_parts(model, x):
+    """(C,) sums of |activation times gradient| over the places of each channel of the convolution, of class 1."""
+    kept = []
+    with model.conv.register_forward_hook(lambda module, args, y: kept.append(y)):
+        (gradient,) = torch.autograd.grad(model(x)[0, 1], kept)
+    return (kept[0] * gradient).abs().sum((0, 2, 3)).detach().numpy()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d, nn.InstanceNorm2d])
 def test_evidence_is_that_of_normalizations_made_of_sums(norm, dtype):
@@ -130,8 +138,10 @@ def test_evidence_is_that_of_normalizations_made_of_sums(norm, dtype):
             found, expected = (nl.attribute(n, picture, target, method).map for n in (net, twin))
             assert np.abs(expected).max() > 0
             assert np.allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()), (method, target)
-    found, expected = (nl.contributions(n, picture, 1, "conv") for n in (net, twin))
-    assert np.allclose(found.values, expected.values, rtol=1e-3, atol=1e-3 * np.abs(expected.values).max())
+    found, expected = (nl.contributions(n, picture, 1, "conv").by_channel for n in (net, twin))
+    summed = size_of_parts(twin.model, torch.from_numpy(picture).permute(2, 0, 1)[None].to(dtype))
+    # behind an instance norm the parts of a unit cancel: what is left of them in float32 is no more exact than they are
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-6 * summed.max())
 
 
 @pytest.mark.parametrize("n", [1, 2])
