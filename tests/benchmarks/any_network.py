@@ -414,8 +414,14 @@ class Trial:
 
     def _gradient(self, score: Callable[[Any], Any], statistics: Any = None) -> Any:
         x = self.x[None].clone().requires_grad_()
-        # cuDNN's recurrent layers have no gradient in evaluation.
-        with formulas(), statistics or nullcontext(), self.torch.backends.cudnn.flags(enabled=False):
+        # The same kernels as far as they are right: others round otherwise, by which a rectifier near 0 lets through or not.
+        on_cpu = self.net.device.type == "cpu"
+        recurrent = any(isinstance(m, self.torch.nn.RNNBase) for m in self.model.modules())
+        with (
+            formulas() if on_cpu else nullcontext(),
+            statistics or nullcontext(),
+            self.torch.backends.cudnn.flags(enabled=not recurrent),  # which have no gradient in evaluation there
+        ):
             (gradient,) = self.torch.autograd.grad(score(x), x)
         size = gradient[0].abs()
         return (size.sum(0) if self.net.kind in ("picture", "signal", "volume") else size).numpy()

@@ -13,6 +13,7 @@ import torch
 from nn_lens.engine.maximizing import objectives
 from nn_lens.engine.maximizing.inputs import rest, with_places
 from nn_lens.engine.maximizing.objective import Objective
+from nn_lens.engine.network import lookups
 from nn_lens.engine.network.inputs import places_of
 from nn_lens.engine.network.network import Network, receptive_field
 from nn_lens.engine.network.receptive_field import ReceptiveField
@@ -199,12 +200,14 @@ def central_neurons(net: Network, names: Sequence[str], shape: tuple[int, ...]) 
     Raises:
         NetworkError: the network does not take inputs of that shape, or does not answer to each by itself.
     """
-    names = [name for name in names if net.layer_and_token(name)[1] is None]
-    if net.kind == "vector" or not names:
+    read = [net.layer_and_token(name) for name in names]
+    names = [name for name, token in read if token is None]
+    if net.kind == "vector" or (not names and shape == net.input_shape):
         return {}
-    with net.evaluation(), torch.no_grad():
-        maps = net.outputs(rest(net, 2, shape), names)
-    for name, answer in maps.items():
+    with net.evaluation(), torch.no_grad(), lookups.checked(net.device):
+        maps = net.outputs(rest(net, 2, shape), names or [name for name, _ in read] or [""])
+    for name in names:
+        answer = maps[name]
         if len(answer) != 2 or 0 in answer.shape:
             raise NetworkError(
                 f"Layer {name!r} answers with {len(answer)} maps to 2 inputs of {shape}: the network folds inputs of that "

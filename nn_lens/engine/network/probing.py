@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from nn_lens.engine.network import answers, capture, memory_format
+from nn_lens.engine.network import answers, capture, lookups, memory_format
 from nn_lens.engine.network.carried import Carried
 from nn_lens.engine.network.functions import name_of
 from nn_lens.engine.network.inputs import KINDS, candidates, given_shape, kind_of, places_of, probes
@@ -62,7 +62,7 @@ def probe(
     for shape in shapes:
         own, how = kind_of(runner.model, shape, kind)
         try:
-            with runner.evaluation(), torch.no_grad():
+            with runner.evaluation(), torch.no_grad(), lookups.checked(runner.device):
                 return _look(runner, own, how, shape, output, output_kind, prepare(own, shape))
         except (_BadGuess, Exception) as error:
             if isinstance(error, LensError) and not isinstance(error, _BadGuess):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from nn_lens.engine.network import capture
+from nn_lens.engine.network import capture, lookups
 from nn_lens.engine.network.layouts import Layout
 from nn_lens.engine.network.reach.follow import Reach, stand_in
 from nn_lens.engine.network.reach.marks import Marks
@@ -89,7 +89,8 @@ class Passes:
             if name == asked or marks.core.numel() <= _KEPT:
                 found[name] = marks
 
-        with self._runner.evaluation(), torch.inference_mode(False), torch.no_grad():
+        model = self._runner
+        with model.evaluation(), torch.inference_mode(False), torch.no_grad(), lookups.checked(model.device):
             x = reach.start(shape, dim, ways.split(), like)
             try:
                 with reach:
