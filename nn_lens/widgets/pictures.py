@@ -95,11 +95,9 @@ class Pictures:
         if data is None:
             return None
         name = str(content.get("name", ""))
-        if self._net.kind != "picture":
-            return name, data
         file = io.BytesIO(data)
-        file.name = name or "the picture"  # for the message where it is none
-        return name, open_image(file)
+        file.name = name or f"the {WORDS[self._net.kind]}"  # for the message where it is none
+        return name, open_image(file) if self._net.kind == "picture" else file
 
     def choose(self, name: str, picture: Any) -> Any:
         """The picture as an image, of other kinds an array, once it is known under a name.

@@ -30,11 +30,11 @@ class Uploads:
             return None  # a piece of an upload that a newer one replaced
         if index != len(self._pieces) or not buffers:
             self._forget()
-            raise PictureError("The upload was interrupted: a piece is missing. Drop the picture again.")
+            raise PictureError("The upload was interrupted: a piece is missing. Drop the file again.")
         self._pieces.append(bytes(buffers[0]))
         if sum(map(len, self._pieces)) > LARGEST:
             self._forget()
-            raise PictureError(f"The file is larger than {LARGEST >> 20} MB; make the picture smaller first.")
+            raise PictureError(f"The file is larger than {LARGEST >> 20} MB; make it smaller first.")
         if len(self._pieces) < count:
             return None
         data = b"".join(self._pieces)

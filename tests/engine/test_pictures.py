@@ -388,6 +388,14 @@ def test_numbers_of_other_kinds_are_taken_as_they_are(kind, tmp_path):
 
 
 PNG = encoded(Image.fromarray(GRADIENT), "PNG")
+
+
+def npy_of(values):
+    file = io.BytesIO()
+    np.save(file, np.array(values))
+    return file.getvalue()
+
+
 BAD_VALUES = {
     "shorter": ("signal", (2, 6), np.zeros((2, 5)), r"reads signals \(C,L\) of \(2, 6\), got \(2, 5\); cut it.*input_shape=\(2, 5\)"),
     "no channel": ("signal", (2, 6), np.zeros(6), r"got \(6,\)\."),
@@ -404,13 +412,17 @@ BAD_VALUES = {
     "a picture file": ("signal", (1, 2), PNG, "reads signals .* is a picture. Pass an array"),
     "a picture": ("vector", (2,), Image.fromarray(GRADIENT), "and no pictures"),
     "no file": ("signal", (1, 2), "no_such.npy", "no file 'no_such.npy'"),
-    "other file": ("signal", (1, 2), b"text", "is no .npy file that can be read"),
+    "other file": ("signal", (1, 2), b"text", r"The data is no \.npy file that can be read\. Pass"),
+    "other open file": ("signal", (1, 2), lambda: io.BytesIO(b"text"), r"The file is no \.npy file that can be read\. Pass"),
+    "an open picture": ("signal", (1, 2), lambda: io.BytesIO(PNG), r"reads signals .* The file is a picture\. Pass"),
+    "cut off": ("signal", (1, 2), npy_of([[1.0, 2.0]])[:-4], r"no \.npy file that can be read \(.*\)\. Pass"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD_VALUES)
 def test_what_is_no_input_of_its_kind_is_named(name):
     kind, shape, source, says = BAD_VALUES[name]
+    source = source() if callable(source) else source
     with pytest.raises(nl.LensError, match=says):
         read_picture(source, shape, kind)
 

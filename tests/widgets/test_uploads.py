@@ -26,7 +26,7 @@ def test_a_file_of_more_than_64_megabytes_is_refused_and_forgotten():
     half = bytes(32 << 20)
     assert uploads.add(piece(0, 3), [half]) is None
     assert uploads.add(piece(1, 3), [half]) is None, "64 MB are not too many"
-    with pytest.raises(nl.LensError, match="larger than 64 MB; make the picture smaller"):
+    with pytest.raises(nl.LensError, match="larger than 64 MB; make it smaller"):
         uploads.add(piece(2, 3), [b"1"])
     assert not uploads._pieces
     assert uploads.add(piece(3, 4), [b"late"]) is None

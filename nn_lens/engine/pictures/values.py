@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,21 +136,31 @@ def load_npy(source: Any, reads: str = "An array file is .npy", lazily: bool = F
     Raises:
         PictureError: it is no such file, or holds Python objects.
     """
-    file: Any = open_source(source)
+    file = open_source(source)
     try:
         data = np.load(file, mmap_mode="r" if lazily and not isinstance(file, io.BytesIO) else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        what = "a picture" if _is_picture(source) else "no .npy file that can be read"
-        why = "" if what == "a picture" else f" ({one_line(error)})"
-        raise PictureError(f"{reads}; {name_of(source)} is {what}{why}. Pass an array or a .npy file.") from None
+        begins = _beginning(file)
+        what = "a picture" if _is_picture(file) else "no .npy file that can be read"
+        # Of a file that is not numpy's at all, it says how to load Python objects.
+        why = f" ({one_line(error)})" if begins == np.lib.format.MAGIC_PREFIX else ""
+        raise PictureError(f"{reads}. {name_of(source)} is {what}{why}. Pass an array or a .npy file.") from None
     if not isinstance(data, np.ndarray):
-        raise PictureError(f"{reads}; {name_of(source)} is an archive of arrays. Pass one of them.")
+        raise PictureError(f"{reads}. {name_of(source)} is an archive of arrays. Pass one of them.")
     return data
 
 
-def _is_picture(source: Any) -> bool:
+def _beginning(file: io.BufferedIOBase | Path) -> bytes:
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened:
+        opened.seek(0)
+        return opened.read(len(np.lib.format.MAGIC_PREFIX))
+
+
+def _is_picture(file: io.BufferedIOBase | Path) -> bool:
+    if not isinstance(file, Path):
+        file.seek(0)
     try:
-        with Image.open(open_source(source)):  # type: ignore[arg-type]
+        with Image.open(file):  # type: ignore[arg-type]
             return True
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
