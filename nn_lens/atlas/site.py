@@ -76,11 +76,10 @@ class _Layer:
         self.atlas, self.layer, self.slug = atlas, layer, slug
         self._examples = _or_none(lambda: atlas.examples(layer.name))
         self._filters = _or_none(lambda: atlas.filters(layer.name))
-        self.pictured = [c for c in range(layer.channels) if self._has_image(c)]
-
-    def _has_image(self, channel: int) -> bool:
-        coloured = self._filters is not None and self._filters.reads_rgb
-        return coloured or any(channel in e["channels"] for e in self.atlas.shards("maximizing", self.layer.name))
+        self._coloured = self._filters is not None and self._filters.reads_rgb
+        patched = _or_none(lambda: self._first_example(0)) is not None
+        imaged = {c for entry in atlas.shards("maximizing", layer.name) for c in entry["channels"]}
+        self.pictured = [c for c in range(layer.channels) if self._coloured or patched or c in imaged]
 
     def described(self) -> dict[str, Any]:
         """What the first page tells of it."""
@@ -107,17 +106,27 @@ class _Layer:
             _save(folder / "preview.jpg", images.sheet(np.stack(preview), len(preview)))
 
     def _tile(self, channel: int, folder: Path) -> np.ndarray:
-        """A thumbnail; on the way, the image in its own size, beside that of the other side."""
+        """A thumbnail, where there is no image of the filter or the first example; on the way, the image in its own size,
+        beside that of the other side.
+        """
         kind, unit = self.atlas.net.kind, Unit(self.layer.name, channel)
         try:
             both = [self.atlas.images(unit, negative).images for negative in (False, True)]
         except LensError:
-            if self._filters is None:
-                raise
+            if self._filters is None or not self._coloured:
+                return self._first_example(channel)
             return _thumb(self._filters.images()[channel], Image.Resampling.NEAREST)
         drawn = [charts.charts(x, kind)[0] for x in both]
         _save(folder / f"unit-{channel}.jpg", images.sheet(np.stack(drawn), 2), 90)
         return _thumb(drawn[0])
+
+    def _first_example(self, channel: int) -> np.ndarray:
+        """A thumbnail of what a unit answers to most, where the atlas holds its pixels; a LensError where not."""
+        unit = Unit(self.layer.name, channel)
+        found = self._examples.top[unit] if self._examples is not None else ()
+        if not found:
+            raise LensError(f"The atlas has no examples of {unit}.")
+        return _thumb(_drawn(found[0].patch, self.atlas.net.kind))
 
     def _said(self, channel: int, folder: Path) -> dict[str, Any]:
         """What is told of a unit when it is looked at."""

@@ -14,6 +14,7 @@ import pytest
 import torch
 from atlases import files
 from models import small
+from PIL import Image
 from torch import nn
 
 import nn_lens as nl
@@ -221,6 +222,22 @@ def test_pixels_are_kept_when_asked_for(net, pictures, tmp_path):
 
 
 # ---- calling it again ----
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+def test_units_without_an_image_are_pictured_by_their_first_example(net, pictures, tmp_path, pixels):
+    atlas = swept(net, tmp_path / "atlas", layers=LAYER, dataset=pictures, what="examples", pixels=pixels)
+    atlas.to_site(tmp_path / "site")
+    found = list((tmp_path / "site").rglob("sheet-0.jpg"))
+    if not pixels:
+        assert not found
+        return
+    tiles = np.asarray(Image.open(found[0]).convert("RGB"), float)
+    side = tiles.shape[1] // 6
+    for channel in (0, 1, 3):
+        tile = tiles[:side, side * channel :][:, :side]
+        patch = atlas.examples(LAYER).top[f"{LAYER}:{channel}"][0].patch
+        assert np.abs(tile.mean((0, 1)) - patch.mean((0, 1))).max() < 20, channel
 
 
 def test_what_is_there_is_not_made_again(net, pictures, folder, monkeypatch):
