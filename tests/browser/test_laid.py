@@ -83,6 +83,9 @@ def test_the_numbers_of_a_kernel_are_whole(shown):
     panel.page.select_option(".nn-lens .kernel-lab select[aria-label=kernel]", label="edges (Laplace)")
     panel.wait(".kernel-lab .cells", "e.rows.length === 3")
     assert faults_of(panel) == []
+    for number in ("-0.0661", "-1.25e-7"):
+        cells.nth(4).fill(number)
+        assert faults_of(panel) == [], number
 
 
 def test_a_real_picture_that_leads_a_unit_further_comes_first(shown, material):
