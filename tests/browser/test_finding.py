@@ -298,3 +298,30 @@ def test_long_names_break_nothing(shown):
     assert chosen.inner_text().startswith("▾") or "…" in chosen.inner_text()
     assert stem in chosen.get_attribute("title")
     assert panel.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [1280, 600, 380])
+def test_a_layer_is_named_with_no_number_cut(shown, width):
+    """What there is no room for beside its name is left out as a whole."""
+    model = torch.nn.Sequential(
+        OrderedDict(a_layer_of_a_long_name=torch.nn.Conv2d(3, 2048, 3), c=torch.nn.Conv2d(2048, 8, 3))
+    )
+    lens = nl.Lens(nl.Network(model, (3, 24, 24)), unit="a_layer_of_a_long_name:1")
+    panel = shown(lens, width, 700)
+    read = """() => {
+      const button = document.querySelector('.nn-lens .combo .chosen');
+      const floor = button.getBoundingClientRect().bottom;
+      return [...button.querySelectorAll('span > span')]
+        .filter((e) => e.getBoundingClientRect().bottom <= floor)
+        .map((e) => [e.textContent, e.scrollWidth <= e.clientWidth + 1 && e.getBoundingClientRect().right <= button.getBoundingClientRect().right]);
+    }"""
+    for unit, pieces in (
+        ("a_layer_of_a_long_name:1", ["a_layer_of_a_long_name", " · Conv2d", " · 2048×22×22"]),
+        ("c:1", ["c", " · Conv2d", " · 8×20×20"]),
+    ):
+        lens.unit = unit
+        panel.wait(".combo .chosen", f"e.title.startsWith({unit.split(':')[0]!r})")
+        seen = panel.page.evaluate(read)
+        assert [text for text, _ in seen] == pieces[: len(seen)]
+        assert all(whole for _, whole in seen)
+        assert len(seen) == 3 or unit[0] == "a"

@@ -31,6 +31,8 @@ export class Combo {
   private readonly popup: HTMLElement;
   private readonly list: VirtualList;
   private readonly none = el("p", { class: "note", hidden: true }, phrase("combo.none"));
+  private readonly line = el("span", {});
+  private readonly pieces: HTMLElement[] = [];
   private choices: Choice[] = [];
   private now = "";
 
@@ -44,6 +46,7 @@ export class Combo {
       "aria-haspopup": "listbox",
       "aria-expanded": "false",
     });
+    this.button.append(this.line);
     this.search = el("input", { type: "search", role: "combobox", "aria-label": phrase("combo.search", { label }) });
     this.search.placeholder = phrase("combo.hint");
     this.search.setAttribute("aria-expanded", "true");
@@ -74,10 +77,15 @@ export class Combo {
     this.list.close();
   }
 
-  /** Says what is chosen. */
-  set(key: string, text: string, title: string): void {
+  /** Says what is chosen: the name, and what else there is room for. */
+  set(key: string, [name, ...more]: string[], title: string): void {
     this.now = key;
-    say(this.button, text);
+    while (this.pieces.length <= more.length) {
+      const piece = el("span", {});
+      this.pieces.push(piece);
+      this.line.append(piece);
+    }
+    for (const [i, text] of [name, ...more.map((piece) => ` · ${piece}`)].entries()) say(this.pieces[i], text);
     this.button.title = title;
     this.button.setAttribute("aria-label", phrase("combo.choose", { label: this.label, title }));
   }

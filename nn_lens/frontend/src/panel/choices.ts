@@ -10,8 +10,7 @@ const SHOWN = 34;
 const UNFOLDED = 80;
 
 /** A layer as it is named while its list is closed. */
-export function layerText({ layer }: Store): [text: string, title: string] {
-  const text = `${cut(layer.name, SHOWN)} · ${layer.kind} · ${layer.shape.join("×")}`;
+export function layerText({ layer }: Store): [pieces: string[], title: string] {
   const { name, kind, shape, parameters } = layer;
   const title = phrase("layer.title", {
     name,
@@ -19,7 +18,7 @@ export function layerText({ layer }: Store): [text: string, title: string] {
     shape: shape.join("×"),
     parameters: parameters.toLocaleString("en"),
   });
-  return [text, title];
+  return [[cut(name, SHOWN), kind, shape.join("×")], title];
 }
 
 /** The layers of a network as lines of the tree of its modules. */

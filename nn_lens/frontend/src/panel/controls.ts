@@ -205,7 +205,7 @@ export class Controls {
     this.unit.setAttribute("aria-valuetext", phrase("unit", { name }));
     // Names are chosen by name; numbers are typed.
     this.units.root.hidden = !layer.classes;
-    this.units.set(String(channel), cut(name, NAME), name);
+    this.units.set(String(channel), [cut(name, NAME)], name);
     this.number.hidden = layer.classes;
     if (!this.number.matches(":focus")) this.number.value = String(channel);
     this.order.value = store.look.order;
