@@ -106,7 +106,7 @@ class _Layer:
             _save(folder / "preview.jpg", images.sheet(np.stack(preview), len(preview)))
 
     def _tile(self, channel: int, folder: Path) -> np.ndarray:
-        """A thumbnail, where there is no image of the filter or the first example; on the way, the image in its own size,
+        """A thumbnail: of the image, else of the filter, else of the first example. On the way, the image in its own size,
         beside that of the other side.
         """
         kind, unit = self.atlas.net.kind, Unit(self.layer.name, channel)

@@ -75,6 +75,6 @@ def _of_each_dimension(
 def _check(index: torch.Tensor, size: int, negative: bool) -> None:
     if not index.numel():
         return
-    low, high = (int(n) for n in index.aminmax())
+    low, high = (int(n) for n in index.cpu().aminmax())  # not every device compares whole numbers
     if high >= size or low < (-size if negative else 0):
         raise IndexError(f"index {high if high >= size else low} is out of range for {size} entries")
