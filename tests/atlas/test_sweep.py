@@ -221,9 +221,6 @@ def test_pixels_are_kept_when_asked_for(net, pictures, tmp_path):
     assert not list(tmp_path.glob("ranges/*"))
 
 
-# ---- calling it again ----
-
-
 @pytest.mark.parametrize("pixels", [True, False])
 def test_units_without_an_image_are_pictured_by_their_first_example(net, pictures, tmp_path, pixels):
     atlas = swept(net, tmp_path / "atlas", layers=LAYER, dataset=pictures, what="examples", pixels=pixels)
@@ -238,6 +235,9 @@ def test_units_without_an_image_are_pictured_by_their_first_example(net, picture
         tile = tiles[:side, side * channel :][:, :side]
         patch = atlas.examples(LAYER).top[f"{LAYER}:{channel}"][0].patch
         assert np.abs(tile.mean((0, 1)) - patch.mean((0, 1))).max() < 20, channel
+
+
+# ---- calling it again ----
 
 
 def test_what_is_there_is_not_made_again(net, pictures, folder, monkeypatch):
