@@ -6,6 +6,7 @@ each job the copy is compared with the model, and refreshed when a weight has mo
 
 from __future__ import annotations
 
+import atexit
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
@@ -101,6 +102,7 @@ class Session:
                     daemon=True,
                 )
                 self._thread.start()
+                _started.add(self)
         return job
 
     def cancel(self, slot: Hashable) -> None:
@@ -259,6 +261,20 @@ class Session:
 
     def __repr__(self) -> str:
         return f"Session({self.net!r})"
+
+
+_started: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_workers(timeout: float = 5) -> None:
+    """Before Python ends: a thread that is still inside torch then would abort the process, and a script's exit status."""
+    sessions = list(_started)
+    for session in sessions:
+        session._mailbox.close()
+    for session in sessions:
+        if (thread := session._thread) is not None:
+            thread.join(timeout)
 
 
 def _work(mailbox: Mailbox, threads: int) -> None:

@@ -148,6 +148,7 @@ def test_play_runs_through_the_units(panel):
 
 def test_the_camera_is_the_picture(panel):
     panel.page.click(".nn-lens button.camera")
+    panel.wait("button.camera", "e.textContent === 'Stop'")  # also while the browser is asked
     panel.notebook.until("result = lens._picture['name']", "camera")
     number = "int(lens._picture['key'].split()[-1])"
     first = panel.notebook.python(f"result = {number}")

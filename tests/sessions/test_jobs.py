@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -240,3 +242,26 @@ def test_a_failed_job_keeps_nothing_of_what_it_worked_with(session):
     finally:
         gc.enable()
     assert "the cable is out" in str(seen[-1].error)
+
+
+AT_WORK = """
+import nn_lens as nl
+
+def work(session):
+    while True:
+        yield nl.activations(session.network(), net.samples["cat"], "relu3")
+
+net, begun = nl.demo(), threading.Event()
+session = nl.Session(net, cache=False)
+session.submit("maps", work, lambda job, result: begun.set())
+assert begun.wait(60)
+time.sleep(random.random() / 5)
+raise SystemExit(3)
+"""
+
+
+def test_python_ends_in_peace_while_the_worker_is_inside_torch():
+    """A thread that runs on would abort the process, so that a script's exit status was lost."""
+    code = f"import random, threading, time\n{AT_WORK}"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(3)]
+    assert [(run.returncode, run.stderr) for run in runs] == [(3, "")] * 3

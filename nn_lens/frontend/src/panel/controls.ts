@@ -63,6 +63,9 @@ export class Controls {
   private readonly dock = el("button", { type: "button", class: "dock", hidden: true }, "↗");
   private timer = 0;
   private readonly switches = new Map<string, HTMLButtonElement>();
+  private readonly tabs = el("div", { class: "switch", role: "group", "aria-label": phrase("controls.viewLabel") });
+  /** The one that was last brought into sight. */
+  private tab = "";
 
   /** `host` is there once the panel is. */
   constructor(
@@ -107,6 +110,7 @@ export class Controls {
       const shows = tab === "all" || tab === "evidence" ? phrase(`controls.${tab}`) : aboutOf(tab)[0];
       button.title = reworded(shows, store.network.kind);
       this.switches.set(tab, button);
+      this.tabs.append(button);
     }
     this.play.addEventListener("click", () => this.toggle());
     for (const slider of [this.layer, this.unit]) slider.addEventListener("pointerdown", () => this.rest());
@@ -135,11 +139,7 @@ export class Controls {
         this.play,
       ),
       slices,
-      el(
-        "div",
-        { class: "switch", role: "group", "aria-label": phrase("controls.viewLabel") },
-        ...this.switches.values(),
-      ),
+      this.tabs,
       el("div", { class: "more" }, this.dock, question, this.menu.root),
       this.problem,
       this.help.root,
@@ -212,7 +212,16 @@ export class Controls {
     say(this.unitText, phrase("controls.of", { count: layer.channels }));
     say(this.problem, store.refused);
     this.problem.hidden = !store.refused;
-    for (const [view, button] of this.switches) button.setAttribute("aria-pressed", String(view === store.look.view));
+    this.drawTabs(store.look.view);
+  }
+
+  private drawTabs(view: string): void {
+    for (const [tab, button] of this.switches) button.setAttribute("aria-pressed", String(tab === view));
+    const [chosen, row] = [this.switches.get(view), this.tabs];
+    if (view === this.tab || !chosen || !row.clientWidth) return;
+    this.tab = view;
+    // In a narrow column the tabs are a row that scrolls.
+    row.scrollLeft = chosen.offsetLeft - row.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
   }
 
   private drawSlice(): void {
