@@ -147,9 +147,18 @@ def test_play_runs_through_the_units(panel):
 
 
 def test_the_camera_is_the_picture(panel):
-    panel.page.click(".nn-lens button.camera")
-    panel.wait("button.camera", "e.textContent === 'Stop'")  # also while the browser is asked
-    panel.notebook.until("result = lens._picture['name']", "camera")
+    name = "result = lens._picture['name']"
+    for _ in range(3):  # a browser of a busy machine may answer nothing at all: then one presses once more
+        panel.page.click(".nn-lens button.camera")
+        panel.wait("button.camera", "e.textContent === 'Stop'")  # also while the browser is asked
+        try:
+            panel.notebook.until(name, "camera", timeout=30)
+            break
+        except AssertionError:
+            if panel.page.locator(".nn-lens button.camera").inner_text() == "Stop":
+                panel.page.click(".nn-lens button.camera")
+    else:
+        pytest.fail("the camera did not become the picture")
     number = "int(lens._picture['key'].split()[-1])"
     first = panel.notebook.python(f"result = {number}")
     panel.notebook.until(f"result = {number} >= {first + 2}", True)
@@ -157,6 +166,24 @@ def test_the_camera_is_the_picture(panel):
     panel.wait_for_rest(lambda: panel.notebook.python(f"result = {number}"))
     assert panel.page.locator(".nn-lens button.camera").inner_text() == "Camera"
     panel.notebook.python("lens.picture = net.samples['cat']; result = 0")
+
+
+def test_a_camera_that_comes_too_late_is_given_back(panel):
+    panel.page.evaluate("""() => {
+      const media = navigator.mediaDevices;
+      const stream = document.createElement('canvas').captureStream();
+      window.track = stream.getTracks()[0];
+      window.asked = media.getUserMedia;
+      media.getUserMedia = () => new Promise((done) => { window.give = () => done(stream); });
+    }""")
+    for said in ("Stop", "Camera"):
+        panel.page.click(".nn-lens button.camera")
+        panel.wait("button.camera", f"e.textContent === {said!r}")
+    assert panel.page.evaluate("track.readyState") == "live"
+    panel.page.evaluate("() => { give(); navigator.mediaDevices.getUserMedia = asked; }")
+    panel.page.wait_for_function("() => track.readyState === 'ended'")
+    assert panel.page.locator(".nn-lens button.camera").inner_text() == "Camera"
+    assert panel.notebook.python("result = lens._picture['name']") == "cat"
 
 
 def test_axe_finds_no_serious_fault(panel):
