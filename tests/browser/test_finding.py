@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -266,12 +267,35 @@ def test_the_map_of_the_network_leads_to_its_stops_and_folds_away(shown, lens):
     expected = images.colour(levels, signed)[0].repeat(3, 0).repeat(3, 1)  # 16 places in 48 pixels
     shown_map = panel.pixels(f".stops .tile:nth-child({names.index('relu3') + 1}) img")
     np.testing.assert_array_equal(shown_map, expected)
+    lens.unit = "relu3:40"
+    panel.wait_for_unit("relu3:40")
     panel.page.click(".nn-lens .stops .tile >> text=block4")
-    panel.notebook.until("result = lens.layer", "block4")
+    panel.notebook.until("result = str(lens.unit)", "block4:40")
     tall = panel.page.locator(".nn-lens .overview").bounding_box()["height"]
     panel.page.click(".nn-lens .overview .folds")
     panel.wait(".stops", "!e.offsetParent")
     assert panel.page.locator(".nn-lens .overview").bounding_box()["height"] < tall - 50
+
+
+def test_what_is_out_of_date_is_dimmed_if_the_new_is_long_in_coming(shown, lens):
+    panel = shown(lens)
+    maps_are_there(panel, "relu3")
+    seen = "() => [...document.querySelectorAll('.nn-lens .activations .body')].map((e) => getComputedStyle(e).opacity)"
+    assert panel.page.evaluate(seen) == ["1"]
+    go, free = threading.Event(), threading.Event()
+
+    def work(session):
+        free.set()
+        yield go.wait(60)
+
+    lens.session.submit("in the way", work, lambda job, result: None, urgency=-1)
+    assert free.wait(60)
+    lens.picture = lens.session.net.samples["coffee"]
+    panel.wait(".card.activations", "e.matches('.stale.dim')")
+    assert panel.page.evaluate(seen) == ["0.35"]
+    go.set()
+    panel.wait(".card.activations", "!e.matches('.stale') && !e.matches('.dim')")
+    assert panel.page.evaluate(seen) == ["1"]
 
 
 def test_long_names_break_nothing(shown):

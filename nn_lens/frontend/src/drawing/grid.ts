@@ -44,6 +44,8 @@ export class Grid {
   private drawn = "";
   private columns = 1;
   private scrolls = false;
+  /** Width and height inside, as they were observed: to ask for them would cost a layout. */
+  private room = [0, 0];
   private cell = { width: 1, height: 1 };
 
   constructor(
@@ -60,7 +62,10 @@ export class Grid {
     this.frame.addEventListener("pointermove", (event) => this.hovered(this.placeAt(event)));
     this.frame.addEventListener("pointerleave", () => this.hovered(null));
     this.frame.addEventListener("keydown", (event) => this.key(event));
-    this.sizes = new ResizeObserver(() => this.lay());
+    this.sizes = new ResizeObserver(([{ contentRect }]) => {
+      this.room = [Math.floor(contentRect.width), Math.floor(contentRect.height)];
+      this.lay();
+    });
     this.sizes.observe(this.root);
   }
 
@@ -156,15 +161,17 @@ export class Grid {
   /** Chooses the size of a tile so that all are seen if they can be, and draws them. */
   private lay(): void {
     const tiles = this.tiles;
-    const room = this.root.clientWidth;
-    if (!tiles || !this.atlas || room === 0) return;
+    if (!tiles || !this.atlas) return;
+    if (!this.room[0]) this.room = [this.root.clientWidth, this.root.clientHeight];
+    const [room, high] = this.room;
+    if (room === 0) return;
     const aspect = tiles.height / tiles.width;
     const wider = tiles.rows < tiles.height ? WIDER : 1;
-    const width = Math.min(room, this.fitting(tiles.count, aspect, room, this.root.clientHeight, wider));
+    const width = Math.min(room, this.fitting(tiles.count, aspect, room, high, wider));
     this.cell = { width, height: Math.max(4, Math.round(width * aspect)) };
     this.columns = Math.max(1, Math.floor((room + GAP) / (width + GAP)));
     const rows = Math.ceil(tiles.count / this.columns);
-    this.scrolls = rows * (this.cell.height + GAP) > this.root.clientHeight;
+    this.scrolls = rows * (this.cell.height + GAP) > high;
     const dpr = window.devicePixelRatio || 1;
     const [w, h] = [this.columns * (width + GAP) - GAP, rows * (this.cell.height + GAP) - GAP];
     const drawn = `${tiles.key} ${w} ${h} ${width} ${dpr}`;

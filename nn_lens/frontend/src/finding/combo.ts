@@ -35,6 +35,7 @@ export class Combo {
   private readonly pieces: HTMLElement[] = [];
   private choices: Choice[] = [];
   private now = "";
+  private title = "";
 
   constructor(
     private readonly label: string,
@@ -79,7 +80,8 @@ export class Combo {
 
   /** Says what is chosen: the name, and what else there is room for. */
   set(key: string, [name, ...more]: string[], title: string): void {
-    this.now = key;
+    if (key === this.now && title === this.title) return;
+    [this.now, this.title] = [key, title];
     while (this.pieces.length <= more.length) {
       const piece = el("span", {});
       this.pieces.push(piece);

@@ -15,6 +15,7 @@ export class ActivationsView extends View {
   /** The units that are shown, as they stand. */
   private units: number[] = [];
   private drawn = "";
+  private readonly ramps: Record<string, string> = {};
   private readonly scale = el("span", { class: "scale" });
   private readonly mode = el("select", { "aria-label": phrase("maps.colours") });
 
@@ -115,9 +116,11 @@ export class ActivationsView extends View {
 
   /** The colour table as a gradient. */
   private ramp(colour: string): string {
+    if (this.ramps[colour]) return this.ramps[colour];
     const table = this.store.colours[colour];
     const stops = [0, 32, 64, 96, 128, 160, 192, 224, 255].map((l) => `rgb(${[...table.subarray(3 * l, 3 * l + 3)]})`);
-    return `linear-gradient(90deg, ${stops})`;
+    this.ramps[colour] = `linear-gradient(90deg, ${stops})`;
+    return this.ramps[colour];
   }
 
   override close(): void {

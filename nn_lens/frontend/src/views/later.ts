@@ -1,6 +1,7 @@
 /** What comes of a steered unit behind it: the maps of later layers that change most, and what the last of them adds. */
 import { el, short } from "../drawing/dom";
 import { bitmap, drawFrom } from "../drawing/sheet";
+import { markStale } from "../drawing/stale";
 import type { Message } from "../panel/protocol";
 import type { Store } from "../panel/store";
 import { cut, phrase } from "../panel/words";
@@ -28,7 +29,7 @@ export class LaterLayers {
 
   draw(): void {
     const found = this.store.answer("later");
-    this.root.classList.toggle("stale", !found);
+    markStale(this.root, !found);
     if (!found || found === this.painted) return;
     this.painted = found;
     this.root.replaceChildren(...this.maps(found), ...this.moved(found));

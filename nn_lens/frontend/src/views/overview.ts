@@ -19,6 +19,13 @@ export async function decodeOverview(head: Message, buffers: DataView[]): Promis
 /** Letters of a group's name. */
 const NAME = 11;
 
+interface Stop {
+  root: HTMLButtonElement;
+  image: HTMLImageElement;
+  label: HTMLElement;
+  layer: string;
+}
+
 export class OverviewView extends AnswerView<"overview"> {
   private readonly stops = el("div", { class: "stops", role: "group", "aria-label": phrase("overview.label") });
   private readonly fold = el(
@@ -26,8 +33,8 @@ export class OverviewView extends AnswerView<"overview"> {
     { type: "button", class: "folds", "aria-expanded": "true" },
     phrase("overview.fold"),
   );
-  /** Of each stop; they stay, so that a new picture takes the place of the one before. */
-  private readonly images: HTMLImageElement[] = [];
+  /** They stay, so that a new picture takes the place of the one before. */
+  private readonly shows: Stop[] = [];
   private folded = false;
   private at = -1;
 
@@ -52,10 +59,14 @@ export class OverviewView extends AnswerView<"overview"> {
     const now = groups.findIndex(({ layers }) => layers.includes(this.store.layer.name));
     const before = this.at;
     this.at = now;
-    for (const [i, stop] of [...this.stops.children].entries()) stop.setAttribute("aria-pressed", String(i === now));
-    const stop = this.stops.children[now] as HTMLElement | undefined;
+    if (now !== before) this.press(now);
+    const stop = this.shows[now]?.root;
     // Keeps the present stop in sight without moving the page.
     if (stop && now !== before) this.stops.scrollLeft = stop.offsetLeft - this.stops.clientWidth / 2;
+  }
+
+  private press(now: number): void {
+    for (const [i, { root }] of this.shows.entries()) root.setAttribute("aria-pressed", String(i === now));
   }
 
   protected shown({ stops }: Overview): string {
@@ -71,21 +82,29 @@ export class OverviewView extends AnswerView<"overview"> {
   }
 
   protected paint({ stops, pictures }: Overview): void {
-    const { sight, selection } = this.store;
-    this.stops.replaceChildren(
-      ...stops.map(({ name, layer, channel, value }, i) => {
-        const here = sight.layers.has(layer); // an exported page may not hold it
-        const values = { name, layer, channel, value: short(value) };
-        const says = phrase(here ? "overview.stop" : "overview.stopAbsent", values);
-        this.images[i] ??= still();
-        const image = this.images[i];
-        image.alt = says;
-        show(image, pictures[i]);
-        const label = el("span", { class: "caption" });
-        write(label, cut(name, NAME), "");
-        const go = () => sight.select(layer, selection.channel);
-        return el("button", { type: "button", class: "tile", title: says, disabled: !here, onclick: go }, image, label);
-      }),
-    );
+    while (this.shows.length > stops.length) this.shows.pop()?.root.remove();
+    for (const [i, { name, layer, channel, value }] of stops.entries()) {
+      const stop = this.stop(i);
+      const here = this.store.sight.layers.has(layer); // an exported page may not hold it
+      const values = { name, layer, channel, value: short(value) };
+      const says = phrase(here ? "overview.stop" : "overview.stopAbsent", values);
+      stop.layer = layer;
+      stop.root.title = stop.image.alt = says;
+      stop.root.disabled = !here;
+      show(stop.image, pictures[i]);
+      write(stop.label, cut(name, NAME), "");
+    }
+    this.press(this.at);
+  }
+
+  private stop(i: number): Stop {
+    if (this.shows[i]) return this.shows[i];
+    const [image, label] = [still(), el("span", { class: "caption" })];
+    const root = el("button", { type: "button", class: "tile" }, image, label);
+    const stop: Stop = { root, image, label, layer: "" };
+    root.addEventListener("click", () => this.store.sight.select(stop.layer, this.store.selection.channel));
+    this.stops.append(root);
+    this.shows[i] = stop;
+    return stop;
   }
 }

@@ -2,6 +2,7 @@
 import { el, say, short } from "../drawing/dom";
 import { stepOf } from "../drawing/keys";
 import { drawPicture } from "../drawing/sheet";
+import { markStale } from "../drawing/stale";
 import { drawTile, fade } from "../drawing/tiles";
 import { Camera } from "../panel/camera";
 import { type Place, placeOf } from "../panel/geometry";
@@ -196,7 +197,7 @@ export class PictureView extends View {
     const { store } = this;
     const stack = store.answer("maps");
     const { layer, channel } = store.selection;
-    this.map.classList.toggle("stale", !stack);
+    markStale(this.map, !stack);
     const frame = this.canvas.parentElement as HTMLElement;
     const over = this.overlay.checked;
     if ((this.map.parentElement === frame) !== over)
@@ -217,7 +218,7 @@ export class PictureView extends View {
   private drawScores(): void {
     const failure = this.store.failure("scores");
     const scores = this.store.answer("scores");
-    this.scores.classList.toggle("stale", !scores && !failure);
+    markStale(this.scores, !scores && !failure);
     if (failure) this.scores.replaceChildren(el("tr", {}, el("td", { class: "why" }, failure)));
     else if (scores && scores !== this.scored) {
       const most = Math.max(1e-9, ...scores.scores.map(([, value]) => Math.abs(value)));

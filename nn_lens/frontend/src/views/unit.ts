@@ -2,6 +2,7 @@
 
 import { drawnSize, paintBars } from "../drawing/bars";
 import { copied, el, say, short, caption as write } from "../drawing/dom";
+import { markStale } from "../drawing/stale";
 import { show } from "../drawing/still";
 import { drawTile, type Stack, valueAt } from "../drawing/tiles";
 import type { Store } from "../panel/store";
@@ -73,7 +74,7 @@ export class UnitView extends View {
       return;
     }
     const stack = store.answer("filters");
-    stale(filter.picture, !stack);
+    markStale(filter.picture, !stack);
     filter.root.title = "";
     const key = `${layer}:${channel} ${stack?.weights} ${store.topKey("filters")}`;
     if (!stack || filter.drawn === key) return;
@@ -121,7 +122,7 @@ export class UnitView extends View {
     const { store, most, least } = this;
     const { layer, channel } = store.selection;
     const page = store.answer("page");
-    stale(most.picture.image, !page);
+    markStale(most.picture.image, !page);
     const index = page ? page.channels.indexOf(channel) : -1;
     const key = `${layer}:${channel} ${page?.step} ${page?.finished} ${page?.weights}`;
     const reached = page?.activations[index] ?? null;
@@ -138,7 +139,7 @@ export class UnitView extends View {
     }
     const failure = store.failure("negative");
     const negative = store.answer("negative");
-    stale(least.picture.image, !negative);
+    markStale(least.picture.image, !negative);
     least.root.title = "";
     this.forget(least, `${layer}`);
     this.forget(most, `${layer}`);
@@ -166,7 +167,7 @@ export class UnitView extends View {
     const { store, map } = this;
     const { layer, channel, row, column } = store.selection;
     const stack = store.answer("maps");
-    stale(map.picture, !stack);
+    markStale(map.picture, !stack);
     if (!stack) {
       const failure = store.failure("maps");
       if (!failure) return;
@@ -214,7 +215,7 @@ export class UnitView extends View {
       of.picture.width = of.picture.height = 1;
       of.picture.setAttribute("aria-label", why);
     }
-    stale(of.picture instanceof Wanted ? of.picture.image : of.picture, false);
+    markStale(of.picture instanceof Wanted ? of.picture.image : of.picture, false);
   }
 }
 
@@ -240,8 +241,4 @@ function tile<P>(pictureIn: (root: HTMLElement) => P, waiting = phrase("unit.wai
 /** A figure that is drawn here, at each move of a slider. */
 function drawing(): Tile<HTMLCanvasElement> {
   return tile((root) => root.appendChild(el("canvas", { role: "img", "aria-label": phrase("card.absent") })));
-}
-
-function stale(picture: HTMLElement, is: boolean): void {
-  picture.classList.toggle("stale", is);
 }

@@ -1,5 +1,6 @@
 /** One card of the panel: a heading, a body, and a line that says what is seen, or why there is nothing. */
 import { el, say } from "../drawing/dom";
+import { markStale } from "../drawing/stale";
 import { ofPicture, type ViewName, type What } from "../panel/questions";
 import type { Store } from "../panel/store";
 import { aboutOf, type Phrase, STRINGS, titleOf, type Values } from "../panel/strings";
@@ -74,7 +75,7 @@ export abstract class View {
 
   /** Dims what is out of date until the new is there. */
   protected stale(is: boolean): void {
-    this.root.classList.toggle("stale", is);
+    markStale(this.root, is);
   }
 
   /** Says why there is nothing to show, in place of it; "" shows it. */
