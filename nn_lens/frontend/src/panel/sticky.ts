@@ -24,7 +24,9 @@ function seen(root: HTMLElement): [top: number, bottom: number] {
 export class Sticky {
   private frame = 0;
   private readonly shifts = new WeakMap<HTMLElement, number>();
-  private readonly scrolled = () => {
+  private readonly scrolled = ({ target }: Event) => {
+    // A list inside of the panel moves nothing but itself; to look where all lies would cost a layout.
+    if (target instanceof Element && this.root.contains(target)) return;
     if (!this.frame) this.frame = requestAnimationFrame(() => this.place());
   };
 

@@ -60,9 +60,15 @@ export class OverviewView extends AnswerView<"overview"> {
     const before = this.at;
     this.at = now;
     if (now !== before) this.press(now);
-    const stop = this.shows[now]?.root;
-    // Keeps the present stop in sight without moving the page.
-    if (stop && now !== before) this.stops.scrollLeft = stop.offsetLeft - this.stops.clientWidth / 2;
+    // In the next frame: where things lie is known then, and to ask in this one would cost a layout.
+    if (now !== before) requestAnimationFrame(() => this.follow());
+  }
+
+  /** Keeps the present stop in sight without moving the page. */
+  private follow(): void {
+    const { stops } = this;
+    const stop = this.shows[this.at]?.root;
+    if (stop && stops.scrollWidth > stops.clientWidth) stops.scrollLeft = stop.offsetLeft - stops.clientWidth / 2;
   }
 
   private press(now: number): void {
