@@ -9,6 +9,8 @@ export type Decode = (head: Message, buffers: DataView[], before: unknown) => un
 interface Large {
   sheet?: ImageBitmap | null;
   pictures?: HTMLImageElement[];
+  /** Of those of a page that have one, a real picture. */
+  real?: (HTMLImageElement | null)[];
   levels?: Uint8Array;
 }
 
@@ -115,8 +117,10 @@ function bytesOf(value: unknown): number {
   const area = (pictures: { width: number; height: number }[]) =>
     pictures.reduce((sum, p) => sum + p.width * p.height, 0);
   return parts(value).reduce(
-    (sum, { sheet, pictures = [], levels }) =>
-      sum + 4 * area(sheet ? [sheet, ...pictures] : pictures) + (levels?.length ?? 0),
+    (sum, { sheet, pictures = [], real = [], levels }) =>
+      sum +
+      4 * area([...(sheet ? [sheet] : []), ...pictures, ...real.filter((one) => one !== null)]) +
+      (levels?.length ?? 0),
     0,
   );
 }
