@@ -10,7 +10,9 @@ FAULTS = """() => {
   const say = (e) => `${e.tagName.toLowerCase()}.${[...e.classList].join('.')} in ${e.closest('.card')?.classList[1] ?? 'controls'}`;
   if (document.documentElement.scrollWidth > window.innerWidth) found.push('the page scrolls sideways');
   const whole = root.getBoundingClientRect();
-  const scrolls = (e) => e.closest('.stops, .list, .popup, .grid, .help, .switch');
+  const tabs = root.querySelector('.switch');
+  const row = tabs && getComputedStyle(tabs).overflowX !== 'visible' ? tabs : null; // in a narrow column it scrolls
+  const scrolls = (e) => e.closest('.stops, .list, .popup, .grid, .help') || (e !== row && row?.contains(e));
   for (const e of root.querySelectorAll('*')) {
     const style = getComputedStyle(e);
     if (!e.checkVisibility({ visibilityProperty: true }) || e.closest('.places, .large, .sees, .mark, svg')) continue;
