@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,8 @@ def open_lab(folder: Path | None, no_browser: bool = False, port: int | None = N
         command.append("--allow-root")
     print(f"nn-lens: JupyterLab opens {folder / STARTER}; Ctrl+C twice stops it.", flush=True)
     server = subprocess.Popen(command)
+    # Who ends this process ends the server too, which would stay and keep its port.
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     while True:
         try:
             status = server.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -62,6 +63,7 @@ def test_what_jupyterlab_is_told(tmp_path, monkeypatch, capsys, root):
             return 0
 
     monkeypatch.setattr(cli.subprocess, "Popen", Server)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     monkeypatch.setattr(cli.os, "geteuid", lambda: 0 if root else 1000)
     assert cli.main([str(tmp_path), "--no-browser", "--port", "8899"]) == 0
     (command,) = told
@@ -102,8 +104,13 @@ def test_jupyterlab_starts_on_the_starter_notebook(tmp_path):
         page = get("/lab?")
         assert '"nn-lens"' in page or "labextensions/nn-lens" in page
         assert f"/lab/tree/{cli.STARTER}" in (tmp_path / "log").read_text()
+        server.terminate()
+        server.wait(30)
+        with pytest.raises(OSError, match="refused"):  # JupyterLab has ended with it
+            get("/api?")
     finally:
-        os.killpg(server.pid, 15)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, 15)
         server.wait(20)
 
 
