@@ -14,6 +14,7 @@ import pytest
 from browser.jupyter import (
     ARGUMENTS,
     CHROMIUM,
+    RECORD,
     Notebook,
     jupyter_lab,
     state_of,
@@ -70,6 +71,7 @@ def opened(lab, chromium):
         else:
             write_notebook(folder / name, cells)
         context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+        context.add_init_script(RECORD)
         contexts.append(context)
         notebook = Notebook(context.new_page(), url, name)
         notebook.run_all()
@@ -91,6 +93,7 @@ def shown(chromium):
 
     def show(lens, width: int = 1100, height: int = 610, **options) -> Panel:
         context = chromium.new_context(viewport={"width": width, "height": height})
+        context.add_init_script(RECORD)
         contexts.append(context)
         widgets.append(lens)
         return Panel(Bare(context.new_page(), lens, **options))

@@ -29,6 +29,23 @@ OTHERS = ("favicon", "Could not restore the debugger state")
 LIMIT = 90_000
 """Milliseconds after which a page counts as failed: a busy machine may be three times as slow as one at rest."""
 
+RECORD = """(() => {
+  const last = window.lastInputs = [];
+  const note = (what) => { last.push(`${Math.round(performance.now())} ${what}`); last.splice(0, last.length - 16); };
+  const name = (e) => e instanceof Element ? `${e.localName}.${e.getAttribute('class')} ${e.textContent.slice(0, 12)}` : '';
+  for (const type of ['pointerdown', 'pointerup', 'pointercancel', 'click', 'focusin', 'scroll'])
+    window.addEventListener(type, (e) => note(`${type} ${name(e.target)}`), { capture: true, passive: true });
+  const media = navigator.mediaDevices;
+  const ask = media?.getUserMedia;
+  if (ask) media.getUserMedia = async (...what) => {
+    note('camera asked');
+    try { return await ask.apply(media, what); }
+    catch (error) { note(`camera: ${error}`); throw error; }
+    finally { note('camera answered'); }
+  };
+})()"""
+"""Of every page: its last inputs, and what became of the camera, for the report of a test that failed."""
+
 
 @contextmanager
 def jupyter_lab(folder: Path, python: str = sys.executable) -> Iterator[str]:
@@ -113,7 +130,8 @@ def state_of(page: Any) -> str:
                 says: [...e.querySelectorAll('.problem, .note, [role=alert], [role=status], h3, button.camera')]
                   .filter((x) => x.offsetWidth).map((x) => x.textContent).filter(Boolean),
               }));
-              return { frames, visibility: document.visibilityState, kernel: kernel?.status, panels };
+              const [now, inputs] = [Math.round(performance.now()), window.lastInputs];
+              return { frames, visibility: document.visibilityState, kernel: kernel?.status, panels, now, inputs };
             }"""
         )
     except Exception as error:  # the report of the failure comes first

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 
 import nn_lens as nl
+from browser.jupyter import state_of
 from browser.panel import Panel
 from nn_lens.engine.pictures import images
 from nn_lens.widgets.table import TABLE
@@ -148,15 +150,18 @@ def test_play_runs_through_the_units(panel):
 
 def test_the_camera_is_the_picture(panel):
     name = "result = lens._picture['name']"
-    for _ in range(3):  # a browser of a busy machine may answer nothing at all: then one presses once more
-        panel.page.click(".nn-lens button.camera")
-        panel.wait("button.camera", "e.textContent === 'Stop'")  # also while the browser is asked
+    button = panel.page.locator(".nn-lens button.camera")
+    for _ in range(3):  # a browser of a busy machine may lose a press, or answer nothing at all: then one presses again
+        button.click()
         try:
+            panel.wait("button.camera", "e.textContent === 'Stop'", timeout=30_000)  # also while the browser is asked
             panel.notebook.until(name, "camera", timeout=30)
             break
-        except AssertionError:
-            if panel.page.locator(".nn-lens button.camera").inner_text() == "Stop":
-                panel.page.click(".nn-lens button.camera")
+        except (AssertionError, PlaywrightError) as error:
+            print(f"{error}\n{state_of(panel.page)}")
+            if button.inner_text() == "Stop":
+                button.click()
+                panel.wait("button.camera", "e.textContent === 'Camera'")
     else:
         pytest.fail("the camera did not become the picture")
     number = "int(lens._picture['key'].split()[-1])"
