@@ -28,6 +28,15 @@ FAULTS = """() => {
   }
   for (const e of root.querySelectorAll('input[type=number]'))
     if (e.checkVisibility() && e.scrollWidth > e.clientWidth + 1) found.push(`${say(e)} cuts "${e.value}"`);
+  // Of what may stand in too narrow a box: numbers, and the number at the end of a unit's name.
+  for (const e of root.querySelectorAll('.much, output, .who')) {
+    const end = e.matches('.who') ? [...e.childNodes].filter((n) => n.nodeType === 3 && /:\\d+$/.test(n.data)).pop() : e;
+    if (!end || !e.checkVisibility({ visibilityProperty: true }) || !e.textContent) continue;
+    const range = document.createRange();
+    range.selectNodeContents(end);
+    const room = e.closest('.tile')?.getBoundingClientRect() ?? e.getBoundingClientRect();
+    if (range.getBoundingClientRect().right > room.right + 1) found.push(`${say(e)} has no room for "${e.textContent}"`);
+  }
   for (const e of root.querySelectorAll('.feeding, .ranked, .wrong')) {
     const widths = [...e.children].filter((tile) => tile.checkVisibility()).map((tile) => Math.round(tile.getBoundingClientRect().width));
     if (Math.max(...widths) - Math.min(...widths) > 1) found.push(`${say(e)} has tiles of widths ${widths}`);

@@ -4,8 +4,8 @@ import { phrase } from "../../nn_lens/frontend/src/panel/words";
 
 test("one is one, and more are many", () => {
   const values = { rest: "", colours: "" };
-  assert.match(phrase("blocks.note", { ...values, count: 1 }), /^1 unit is strongest somewhere;/);
-  assert.match(phrase("blocks.note", { ...values, count: 12 }), /^12 units are strongest somewhere;/);
+  assert.match(phrase("blocks.note", { ...values, count: 1 }), /^1 unit is strongest at some place;/);
+  assert.match(phrase("blocks.note", { ...values, count: 12 }), /^12 units are strongest at some place;/);
   assert.equal(phrase("mistakes.soFar", { count: "1" }), "1 picture so far.");
 });
 

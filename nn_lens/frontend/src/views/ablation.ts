@@ -62,7 +62,8 @@ export class AblationView extends AnswerView<"ablation"> {
     say(this.here, phrase(locked ? "steer.here" : "steer.nowhere"));
     this.where.value = here && locked ? "here" : "everywhere";
     const answer = this.store.answer("ablation");
-    const value = answer ? ` (${short(answer.value)})` : "";
+    const everywhere = answer?.place === "everywhere";
+    const value = answer ? phrase(everywhere ? "steer.strongest" : "steer.there", { value: short(answer.value) }) : "";
     const words = factor === 0 ? phrase("steer.off") : factor === 1 ? phrase("steer.asItDoes") : `×${short(factor)}`;
     say(this.factor, words + value);
   }

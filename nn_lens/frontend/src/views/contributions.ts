@@ -78,11 +78,9 @@ export class ContributionsView extends AnswerView<"contributions"> {
   }
 
   protected paint(found: Contributions): void {
-    const { units, control, score, total, rest, unfollowed } = found;
+    const { units, control, score, total, unfollowed } = found;
     const first = units.reduce((sum, { value }) => sum + value, 0);
-    const more = (value: number) => `${value < 0 ? "−" : "+"} ${short(Math.abs(value))}`;
-    const sum = { first: short(first), others: more(total - first), rest: more(rest) };
-    this.sum.textContent = phrase("speaks.sum", { score: short(score), count: units.length, ...sum });
+    this.sum.textContent = phrase("speaks.sum", { count: units.length, ...summed(score, first, total - first) });
     this.unfollowed.hidden = !unfollowed;
     say(this.unfollowed, unfollowed ? this.phrase("speaks.unfollowed", { why: unfollowed }) : "");
     const twins = control?.units ?? [];
@@ -136,7 +134,8 @@ export class ContributionsView extends AnswerView<"contributions"> {
         "aria-label": phrase("speaks.go", { name, size }),
         onclick: () => this.store.sight.select(layer, channel),
       },
-      el("span", { class: "who", title: name }, cut(name, 16)),
+      // All are of one layer: of its name there may be a part, the unit's number is always there.
+      el("span", { class: "who", title: name }, el("span", {}, cut(layer, 12)), `:${channel}`),
       el("span", { class: "adds" }, el("span", { class: "track" }, bar), el("span", { class: "much" }, size)),
       el(
         "span",
@@ -148,4 +147,15 @@ export class ContributionsView extends AnswerView<"contributions"> {
       ),
     );
   }
+}
+
+/** A score and the parts that it is made of, rounded alike, so that they add up as they stand: what is left is the last. */
+function summed(score: number, first: number, others: number): { [part: string]: string } {
+  const size = Math.abs(score);
+  const places = size >= 1e-3 && size < 1e5 ? Math.max(0, 2 - Math.floor(Math.log10(size))) : null;
+  const show = (value: number) => (places === null ? short(value) : value.toFixed(places));
+  const round = (value: number) => (places === null ? value : Number(value.toFixed(places)));
+  const signed = (value: number) => `${value < 0 ? "−" : "+"} ${show(Math.abs(value))}`;
+  const rest = round(score) - round(first) - round(others);
+  return { score: show(score), first: show(first), others: signed(others), rest: signed(round(rest)) };
 }

@@ -162,7 +162,8 @@ export class ExamplesView extends AnswerView<"examples"> {
     const label = reached === undefined ? "examples.histogram" : "examples.histogramReached";
     this.chart.setAttribute("aria-label", this.phrase(label, values));
     this.axis.replaceChildren(el("span", {}, short(low)), el("span", {}, short(high)));
-    say(this.explained, reached === undefined ? "" : this.words(inWords(spectrum, reached)));
+    const begun = spectrum.finished ? "" : phrase("examples.verdictSoFar");
+    say(this.explained, reached === undefined ? "" : begun + this.words(inWords(spectrum, reached)));
   }
 
   private drawBadges(): void {
