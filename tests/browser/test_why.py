@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from models import Closed
@@ -37,6 +39,10 @@ def test_a_click_walks_to_a_unit_that_speaks_for_the_answer(panel):
         map(str, expected.units)
     )
     assert panel.pixels(".contributions button.speaks:nth-child(2) .seen canvas:nth-child(2)").std() > 5
+    words = panel.text(".contributions .sum").replace("− ", "-").replace("+ ", "+")
+    score, *parts = [float(number) for number in re.findall(r"[-+]?\d+(?:\.\d+)?", words)]
+    assert score == pytest.approx(net.scores(sample).max(), rel=0.01)
+    assert score == pytest.approx(sum(parts), abs=1e-9), "it adds up as it stands"
     rows.first.click()
     panel.notebook.until("result = str(lens.unit)", str(expected.units[0]))
     panel.notebook.python("lens.unit = 'relu2:3'; result = 0")
