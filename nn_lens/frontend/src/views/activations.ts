@@ -43,7 +43,10 @@ export class ActivationsView extends View {
     const stack = store.answer("maps");
     this.stale(!stack && !why);
     this.empty(why);
-    if (!stack) return;
+    if (!stack) {
+      if (!why && !this.root.dataset.shown) say(this.note, this.phrase("maps.waiting"));
+      return;
+    }
     const { layer, channel } = store.selection;
     const single = isSingle(stack);
     this.grid.root.hidden = single;
