@@ -80,7 +80,9 @@ export class ContributionsView extends AnswerView<"contributions"> {
   protected paint(found: Contributions): void {
     const { units, control, score, total, unfollowed } = found;
     const first = units.reduce((sum, { value }) => sum + value, 0);
-    this.sum.textContent = phrase("speaks.sum", { count: units.length, ...summed(score, first, total - first) });
+    const sum = summed(score, first, total - first);
+    const parts = { first: sum.first, others: sum.others, rest: sum.rest };
+    this.sum.textContent = phrase("speaks.sum", { score: sum.score, count: units.length, ...parts });
     this.unfollowed.hidden = !unfollowed;
     say(this.unfollowed, unfollowed ? this.phrase("speaks.unfollowed", { why: unfollowed }) : "");
     const twins = control?.units ?? [];
@@ -150,7 +152,7 @@ export class ContributionsView extends AnswerView<"contributions"> {
 }
 
 /** A score and the parts that it is made of, rounded alike, so that they add up as they stand: what is left is the last. */
-function summed(score: number, first: number, others: number): { [part: string]: string } {
+function summed(score: number, first: number, others: number) {
   const size = Math.abs(score);
   const places = size >= 1e-3 && size < 1e5 ? Math.max(0, 2 - Math.floor(Math.log10(size))) : null;
   const show = (value: number) => (places === null ? short(value) : value.toFixed(places));
