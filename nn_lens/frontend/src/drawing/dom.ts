@@ -31,6 +31,12 @@ export function short(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
+/** As `short`, with a digit less where that would be more than a narrow tile has room for. */
+export function brief(value: number): string {
+  const text = short(value);
+  return Math.abs(value) < 0.1 && text.length > 6 && !text.includes("e") ? String(Number(value.toPrecision(2))) : text;
+}
+
 /** Puts a text on the clipboard; whether the page may. */
 export async function copied(text: string): Promise<boolean> {
   try {

@@ -1,5 +1,5 @@
 /** A page of maximizing images, drawn as they become sharper. */
-import { el, say, short, caption as write } from "../drawing/dom";
+import { brief, el, say, short, caption as write } from "../drawing/dom";
 import { clear, loaded, show, still } from "../drawing/still";
 import type { Message } from "../panel/protocol";
 import { pageNumber, pageOf, pageStart } from "../panel/questions";
@@ -65,12 +65,12 @@ export class Wanted {
     const reached = page.reached?.[index] ?? null;
     if (!isReal || reached === null) {
       image.alt = alt;
-      return value === null ? "…" : short(value);
+      return value === null ? "…" : brief(value);
     }
     show(corner, page.pictures[index]);
     corner.alt = alt;
     image.alt = altOfReal(short(reached));
-    return phrase("page.real", { value: short(reached) });
+    return phrase("page.real", { value: brief(reached) });
   }
 
   /** Nothing, and why. */
