@@ -151,7 +151,10 @@ export class ContributionsView extends AnswerView<"contributions"> {
   }
 }
 
-/** A score and the parts that it is made of, rounded alike, so that they add up as they stand: what is left is the last. */
+/**
+ * A score and the parts that it is made of, rounded alike, so that they add up as they stand: what is left is the last.
+ * A score too small or too large for that is told with its parts as numbers are elsewhere.
+ */
 function summed(score: number, first: number, others: number) {
   const size = Math.abs(score);
   const places = size >= 1e-3 && size < 1e5 ? Math.max(0, 2 - Math.floor(Math.log10(size))) : null;
